@@ -1,0 +1,45 @@
+"""Images on disk: plates, positions and images in OME-Zarr, how they are imported, and a simulated sample.
+
+Importing this loads neither zarr nor dask.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from napari_vstain.core.data.attributes import record, recorded
+from napari_vstain.core.data.dataset import Dataset, DatasetKind, Position, open_dataset
+
+if TYPE_CHECKING:
+    from napari_vstain.core.data.importing import ImportResult, ImportSettings, run_import
+    from napari_vstain.core.data.plate import PlateWriter, create_plate
+    from napari_vstain.core.data.simulation import simulate_plate
+
+_LAZY = {
+    "ImportResult": "importing",
+    "ImportSettings": "importing",
+    "PlateWriter": "plate",
+    "create_plate": "plate",
+    "run_import": "importing",
+    "simulate_plate": "simulation",
+}
+
+__all__ = [
+    "Dataset",
+    "DatasetKind",
+    "ImportResult",
+    "ImportSettings",
+    "PlateWriter",
+    "Position",
+    "create_plate",
+    "open_dataset",
+    "record",
+    "recorded",
+    "run_import",
+    "simulate_plate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

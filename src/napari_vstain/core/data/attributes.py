@@ -1,0 +1,92 @@
+"""Attributes of a dataset or a position: in the store where it is ours to write, else in the workspace's sidecar."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from napari_vstain.core.data.nodes import read_attributes, write_attribute
+from napari_vstain.core.errors import DatasetError, StorageError
+from napari_vstain.core.files import write_text
+from napari_vstain.core.workspace import Workspace
+
+OURS = "vstain"
+"""The top-level key that holds all our metadata but the normalization."""
+SCHEMA_VERSION = 1
+
+
+class Node(Protocol):
+    """What has attributes: a dataset or a position."""
+
+    def attribute(self, key: str) -> Any | None: ...
+
+    def set_attribute(self, key: str, value: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class AttributeStore:
+    """Where the attributes of one store live.
+
+    Without a workspace, or for a store inside it, they are the store's own. A store elsewhere is never
+    written: what is said of it goes to the workspace's sidecar, which wins over the store when read.
+    """
+
+    root: Path
+    """The folder of the whole store."""
+    workspace: Workspace | None = None
+
+    def get(self, path: str, key: str) -> Any | None:
+        """Return the value of a top-level key of the group at `path` in the store, or None."""
+        if (beside := self._sidecar(path)) is not None:
+            noted = _read(beside)
+            if key in noted and noted.get("store") == str(self.root):
+                return noted[key]
+        return read_attributes(self.root / path).get(key)
+
+    def set(self, path: str, key: str, value: Any) -> None:
+        """Set a whole top-level key, atomically.
+
+        Raises
+        ------
+        StorageError
+            When the store cannot be written and there is no workspace, or another store of that name has the sidecar.
+        """
+        beside = self._sidecar(path)
+        if beside is None:
+            write_attribute(self.root / path, key, value, root=self.root)
+            return
+        noted = _read(beside)
+        if noted.get("store", str(self.root)) != str(self.root):
+            rule = f"the workspace already keeps notes on {noted['store']} under this name"
+            raise StorageError("dataset", self.root, rule, "rename one of the two stores")
+        text = json.dumps({**noted, "store": str(self.root), key: value}, indent=2, ensure_ascii=False)
+        write_text(beside, text)
+
+    def _sidecar(self, path: str) -> Path | None:
+        if self.workspace is None or self.root.is_relative_to(self.workspace.root):
+            return None
+        return self.workspace.sidecar(self.root) / path / "attributes.json"
+
+
+def record(node: Node, **values: Any) -> None:
+    """Store `values` under our own key, ``vstain``, keeping what else is there."""
+    known = node.attribute(OURS)
+    kept = known if isinstance(known, Mapping) else {}
+    node.set_attribute(OURS, {**kept, "schema_version": SCHEMA_VERSION, **values})
+
+
+def recorded(node: Node, key: str) -> Any | None:
+    """Return what `record` stored under ``vstain.<key>``, or None."""
+    known = node.attribute(OURS)
+    return known.get(key) if isinstance(known, Mapping) else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DatasetError("notes", path, "cannot be read", "restore the file, or delete it") from error
+    return noted if isinstance(noted, dict) else {}

@@ -1,0 +1,142 @@
+"""Import turns TIFF files into a plate in the workspace: the whole of it, or nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from napari_vstain.core.data.alignment import Alignment, align
+from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION
+from napari_vstain.core.data.building import building
+from napari_vstain.core.data.ngff import Limits
+from napari_vstain.core.data.pattern import FilePattern
+from napari_vstain.core.data.pixels import Image
+from napari_vstain.core.data.plate import PlateWriter, create_plate
+from napari_vstain.core.data.sources import Source, gather_sources
+from napari_vstain.core.progress import Progress
+from napari_vstain.core.settings import Settings
+from napari_vstain.core.stages import config_path
+from napari_vstain.core.workspace import Workspace
+
+
+class ImportSettings(Settings):
+    """Which files become which positions and channels."""
+
+    source: Path = Field(title="Source", description="Folder that holds the TIFF files.")
+    pattern: str = Field(
+        title="Pattern",
+        description="Path of a file below the folder, with {position}, {channel}, {row}, {column}, {t}, {z}, and * for "
+        "anything: {position}_{channel}.tif",
+    )
+    name: str = Field(title="Name", description="Name of the new dataset.")
+    channels: dict[str, str] = Field(
+        default_factory=dict,
+        title="Channels",
+        description="Channel as the files write it: name in the dataset, in the order wanted. Files of other channels "
+        "are left out. All channels, as the files write them, when empty.",
+    )
+    spacing_um: tuple[float, float, float] | None = Field(
+        None, title="Voxel size", description="Size of a voxel, (Z, Y, X), in µm; read from the files when not given."
+    )
+    register_to: str = Field(
+        "",
+        title="Register to",
+        description="Channel that the others are shifted onto, by whole pixels, each position by itself; then all "
+        "positions are cropped alike. No registration when empty.",
+    )
+    register_limit_px: int = Field(
+        16, ge=1, le=256, title="Largest shift", description="How far channels may lie apart, in pixels."
+    )
+    version: Literal["0.4", "0.5"] = Field("0.5", title="OME-NGFF version", description="Version of the format.")
+
+    @field_validator("spacing_um")
+    @classmethod
+    def _positive(cls, value: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+        if value is not None and min(value) <= 0:
+            raise ValueError("must be greater than 0 µm along every axis")
+        return value
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What was imported."""
+
+    dataset: Path
+    config: Path
+    positions: tuple[str, ...]
+    channels: tuple[str, ...]
+    shifts_px: Mapping[str, Mapping[str, tuple[int, int]]]
+    """By position and channel, (Y, X): how far the channel lay from the one that it was registered to."""
+
+
+def run_import(settings: ImportSettings, workspace: Workspace, progress: Progress) -> ImportResult:
+    """Write the files that match as a new dataset; the settings go to ``import_config.yml`` in its sidecar folder.
+
+    All headers are read before the first pixel is written, and the dataset takes its name only when it is whole.
+
+    Raises
+    ------
+    SettingsError
+        When the pattern is not one, or the channel to register to is not imported.
+    DatasetError
+        When no file matches, a position lacks a channel or a slice, channels differ in shape, or a file is no TIFF.
+    WorkspaceError
+        When the workspace has a dataset of that name.
+    StorageError
+        When the disk takes no data.
+    """
+    path = workspace.new_dataset(settings.name)
+    found = FilePattern(settings.pattern).find(settings.source.expanduser(), settings.channels)
+    sources = gather_sources(found, settings.channels, progress)
+    channels = next(iter(sources.values())).channels
+    alignment = align(sources, settings.register_to, settings.register_limit_px, progress)
+    progress.phase("Importing", len(sources), "positions")
+    with (
+        building(path) as temporary,
+        create_plate(temporary, channels, version=settings.version, name=path.stem) as plate,
+    ):
+        plate.set_attribute(OURS, _note(settings.model_dump(mode="json")))
+        for key, source in sources.items():
+            _write(plate, key, source, alignment, settings, progress)
+            progress.advance()
+    config = config_path(workspace.sidecar(path), "import")
+    settings.save(config)
+    return ImportResult(path, config, tuple(sources), channels, alignment.shifts_px)
+
+
+def _write(
+    plate: PlateWriter, key: str, source: Source, alignment: Alignment, settings: ImportSettings, progress: Progress
+) -> None:
+    spacing = settings.spacing_um or source.spacing_um
+    shape = alignment.cropped(source.shape)
+    offset = (0.0, alignment.top * spacing[1], alignment.left * spacing[2]) if spacing else (0.0, 0.0, 0.0)
+    array = plate.add_position(key, shape, source.dtype, spacing, offset)
+    limits: dict[str, Limits] = {}
+    for c, channel in enumerate(source.channels):
+        region = alignment.region(key, channel, source.shape)
+        for file in source.files[channel]:
+            progress.check()
+            pixels = source.read(file)[..., region[0], region[1]]
+            array[file.t, c, file.z] = pixels
+            limits.setdefault(channel, _limits(pixels))
+    plate.set_contrast_limits(key, limits)
+    plate.set_attribute(OURS, _note(_provenance(key, source, alignment)), key)
+
+
+def _provenance(key: str, source: Source, alignment: Alignment) -> dict[str, Any]:
+    files = {channel: [file.path.name for file in source.files[channel]] for channel in source.channels}
+    return {"position": source.name, "files": files, **alignment.note(key)}
+
+
+def _note(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {"schema_version": SCHEMA_VERSION, "import": dict(value)}
+
+
+def _limits(pixels: Image) -> Limits:
+    finite = pixels[..., ::4, ::4].ravel()
+    finite = finite[np.isfinite(finite)]
+    low, high = np.percentile(finite, (0.1, 99.9)) if finite.size else (0.0, 1.0)
+    return (float(low), float(high)) if low < high else (float(low), float(low) + 1.0)

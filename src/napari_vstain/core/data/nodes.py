@@ -1,0 +1,142 @@
+"""The groups of an OME-Zarr on disk: their attributes are read straight from JSON and written whole, with no zarr."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from napari_vstain.core.errors import DatasetError, StorageError
+from napari_vstain.core.files import write_text, writing
+
+Attributes = dict[str, Any]
+_METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+_lock = Lock()
+
+
+def is_node(folder: Path) -> bool:
+    """Return True if `folder` holds a zarr group or array of either format."""
+    return any((folder / name).is_file() for name in _METADATA)
+
+
+def read_attributes(folder: Path) -> Attributes:
+    """Return the attributes of the group at `folder`, of zarr format 2 or 3.
+
+    Raises
+    ------
+    DatasetError
+        When there is no group, or its metadata cannot be read.
+    """
+    if (folder / "zarr.json").is_file():
+        return _group_attributes(_read_json(folder / "zarr.json"), folder)
+    if (folder / ".zattrs").is_file() and not (folder / ".zarray").is_file():
+        return _read_json(folder / ".zattrs")
+    _refuse_other_things(folder)
+    return {}
+
+
+def ome_attributes(attributes: Mapping[str, Any]) -> Attributes:
+    """Return what OME-NGFF says: under ``ome`` from version 0.5 on, at the top before."""
+    inner = attributes.get("ome")
+    return inner if isinstance(inner, dict) else dict(attributes)
+
+
+def write_attribute(folder: Path, key: str, value: Any, *, root: Path | None = None) -> None:
+    """Set one whole top-level key of the group at `folder`, atomically; all other keys stay.
+
+    Consolidated metadata that the store keeps at its `root` is changed too, so that no reader sees the old value.
+    """
+    with _lock:
+        attributes = {**read_attributes(folder), key: value}
+        _write_attributes(folder, attributes)
+        if root is not None:
+            _update_consolidated(root, folder, attributes)
+
+
+def create_group(folder: Path, attributes: Attributes, zarr_format: int) -> None:
+    """Make a group, or replace the attributes of the one that is there."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if zarr_format == 3:
+        old = _read_json(folder / "zarr.json") if (folder / "zarr.json").is_file() else {}
+        _write_json(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", **old, "attributes": attributes})
+    else:
+        _write_json(folder / ".zgroup", {"zarr_format": 2})
+        _write_json(folder / ".zattrs", attributes)
+
+
+def is_writable(folder: Path) -> bool:
+    """Return True if the group may be changed: by its permission bits too, which the superuser can pass by."""
+    return bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
+
+
+def _write_attributes(folder: Path, attributes: Attributes) -> None:
+    if not is_writable(folder):
+        raise StorageError(
+            "folder", folder, "you may not write there", "open it with a workspace, which keeps notes on it"
+        )
+    if (folder / "zarr.json").is_file():
+        _write_json(folder / "zarr.json", {**_read_json(folder / "zarr.json"), "attributes": attributes})
+    else:
+        _write_json(folder / ".zattrs", attributes)
+
+
+def _update_consolidated(root: Path, folder: Path, attributes: Attributes) -> None:
+    path = folder.relative_to(root).as_posix()
+    if (root / ".zmetadata").is_file():
+        whole = _read_json(root / ".zmetadata")
+        key = ".zattrs" if path == "." else f"{path}/.zattrs"
+        if isinstance(whole.get("metadata"), dict):
+            whole["metadata"][key] = attributes
+            _write_json(root / ".zmetadata", whole)
+    elif (root / "zarr.json").is_file() and path != ".":
+        whole = _read_json(root / "zarr.json")
+        entries = (whole.get("consolidated_metadata") or {}).get("metadata", {})
+        if path in entries:
+            entries[path]["attributes"] = attributes
+            _write_json(root / "zarr.json", whole)
+
+
+def _group_attributes(metadata: Attributes, folder: Path) -> Attributes:
+    if metadata.get("node_type") == "array":
+        _refuse_array(folder)
+    attributes = metadata.get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise DatasetError("dataset", folder, "has metadata that cannot be read", "restore its zarr.json")
+    return attributes
+
+
+def _refuse_other_things(folder: Path) -> None:
+    if (folder / ".zgroup").is_file():
+        return
+    if (folder / ".zarray").is_file():
+        _refuse_array(folder)
+    if not folder.exists():
+        raise DatasetError("dataset", folder, "is not there", "check the path")
+    if folder.is_file():
+        raise DatasetError("dataset", folder, "is a file, not an OME-Zarr folder", "choose the .zarr folder")
+    rule = "is no OME-Zarr: it holds no zarr.json or .zgroup"
+    raise DatasetError("dataset", folder, rule, "choose the .zarr folder, or make one with `vstain import`")
+
+
+def _refuse_array(folder: Path) -> None:
+    rule = "is one resolution level of an image, not an image"
+    raise DatasetError("dataset", folder, rule, "open the folder above it")
+
+
+def _read_json(path: Path) -> Attributes:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DatasetError("dataset", path.parent, f"its {path.name} cannot be opened", "check the disk") from error
+    except ValueError as error:
+        rule = f"its {path.name} is damaged ({error})"
+        raise DatasetError("dataset", path.parent, rule, "restore the file from a copy") from error
+    if not isinstance(value, dict):
+        raise DatasetError("dataset", path.parent, f"its {path.name} is damaged", "restore the file from a copy")
+    return value
+
+
+def _write_json(path: Path, value: Attributes) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,251 @@
+"""A plate is written position by position, and is valid OME-NGFF at any moment."""
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_vstain.core.data import nodes
+from napari_vstain.core.data.dataset import open_dataset
+from napari_vstain.core.data.ngff import (
+    AXES,
+    ZYX,
+    Limits,
+    fields_of,
+    image_attributes,
+    plate_attributes,
+    well_attributes,
+)
+from napari_vstain.core.data.pixels import TCZYX
+from napari_vstain.core.errors import DatasetError
+from napari_vstain.core.files import writing
+
+if TYPE_CHECKING:
+    import zarr
+
+Version = Literal["0.4", "0.5"]
+Existing = Literal["refuse", "extend", "replace"]
+CHUNK_PX = 512
+_KEY = re.compile(r"(?!\.)[^/\\]+/(?!\.)[^/\\]+/(?!\.)[^/\\]+")
+
+
+def create_plate(
+    path: Path | str,
+    channels: Sequence[str],
+    *,
+    version: Version = "0.5",
+    existing: Existing = "refuse",
+    name: str = "",
+) -> "PlateWriter":
+    """Return a writer for the plate at `path`; use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    path : Path or str
+        The ``.zarr`` folder.
+    channels : sequence of str
+        Channel names that all positions share, in their order.
+    version : {"0.4", "0.5"}
+        OME-NGFF version; an extended plate keeps its own.
+    existing : {"refuse", "extend", "replace"}
+        What to do with a plate that is there already: an error, keep its positions, or delete it first.
+    name : str
+        What the plate calls itself; the folder's name by default.
+
+    Raises
+    ------
+    DatasetError
+        When something is at `path` that may not be replaced or extended.
+    StorageError
+        When the folder or the disk takes no data.
+    """
+    folder = Path(path).expanduser().absolute()
+    if len(set(channels)) != len(channels) or not channels:
+        raise DatasetError(
+            "channels", ", ".join(channels) or None, "must be one or more different names", "rename them"
+        )
+    if folder.exists() and existing == "refuse":
+        raise DatasetError("plate", folder, "is there already", "choose another name")
+    if folder.exists() and existing == "replace":
+        _remove_plate(folder)
+    if folder.exists():
+        return _extend(folder, tuple(channels))
+    writer = PlateWriter(folder, tuple(channels), version, (), name or folder.name.removesuffix(".zarr"))
+    writer.write_plate()
+    return writer
+
+
+class PlateWriter:
+    """Adds positions to a plate. Not for several threads or processes at once; the arrays it returns are.
+
+    What is listed is always complete: a position's array and metadata come first, then its well, then the plate.
+    """
+
+    def __init__(self, path: Path, channels: tuple[str, ...], version: Version, keys: Sequence[str], name: str) -> None:
+        self.path = path
+        self.name = name
+        self.channels = channels
+        self.version: Version = version
+        self._keys = list(keys)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The positions so far."""
+        return tuple(self._keys)
+
+    def add_position(
+        self,
+        key: str,
+        shape: TCZYX,
+        dtype: npt.DTypeLike,
+        spacing_um: ZYX | None = None,
+        translation_um: ZYX = (0.0, 0.0, 0.0),
+        chunks: TCZYX | None = None,
+    ) -> "zarr.Array[Any]":
+        """Return the array of a position to write into, all zero; the same array again if it is there already.
+
+        Parameters
+        ----------
+        key : str
+            ``row/column/field``.
+        shape : tuple of int
+            Sizes in pixels, (T, C, Z, Y, X); C is the number of the plate's channels.
+        dtype : dtype
+            Type of a pixel.
+        spacing_um, translation_um : tuple of float
+            Size of a voxel, or None when not known, and place of the first one, (Z, Y, X).
+        chunks : tuple of int, optional
+            Sizes of a chunk, (T, C, Z, Y, X); one slice of at most 512 px by default.
+
+        Raises
+        ------
+        DatasetError
+            When the key or the shape cannot be, or the position is there with another shape or type.
+        StorageError
+            When the disk takes no data.
+        """
+        _check(key, shape, self.channels)
+        if key in self._keys:
+            return self._existing(key, shape, dtype)
+        with writing(self.path):
+            array = self._create_array(self.path / key, shape, dtype, chunks)
+            spacing = None if spacing_um is None else (spacing_um[0], spacing_um[1], spacing_um[2])
+            ome = image_attributes(self.channels, spacing, translation_um, dtype, self.version, key)
+            nodes.create_group(self.path / key, ome, self._format)
+            self._list(key)
+        return array
+
+    def set_contrast_limits(self, key: str, limits: Mapping[str, Limits]) -> None:
+        """Say between which intensities the channels of a position are best shown."""
+        ome = nodes.ome_attributes(nodes.read_attributes(self.path / key))
+        omero = ome["omero"]
+        for channel in omero["channels"]:
+            if channel["label"] in limits:
+                start, end = map(float, limits[channel["label"]])
+                window = channel["window"]
+                channel["window"] = {
+                    "start": start, "end": end, "min": min(window["min"], start), "max": max(window["max"], end)
+                }  # fmt: skip
+        if self.version == "0.4":
+            nodes.write_attribute(self.path / key, "omero", omero)
+        else:
+            nodes.write_attribute(self.path / key, "ome", {**ome, "omero": omero})
+
+    def set_attribute(self, key: str, value: Any, position: str = "") -> None:
+        """Set a whole top-level attribute of a position, or of the plate."""
+        nodes.write_attribute(self.path / position, key, value)
+
+    def write_plate(self) -> None:
+        """Write the plate's own metadata; other attributes stay."""
+        self._write_group(self.path, plate_attributes(self._keys, self.name, self.version))
+
+    @property
+    def _format(self) -> int:
+        return 2 if self.version == "0.4" else 3
+
+    def _list(self, key: str) -> None:
+        row, column, _ = key.split("/")
+        well = self.path / row / column
+        keys = [*self._keys, key]
+        if not nodes.is_node(self.path / row):
+            nodes.create_group(self.path / row, {}, self._format)
+        self._write_group(well, well_attributes(fields_of(keys, f"{row}/{column}"), self.version))
+        self._keys = keys
+        self.write_plate()
+
+    def _write_group(self, folder: Path, attributes: dict[str, Any]) -> None:
+        kept = nodes.read_attributes(folder) if nodes.is_node(folder) else {}
+        nodes.create_group(folder, {**kept, **attributes}, self._format)
+
+    def _create_array(
+        self, folder: Path, shape: TCZYX, dtype: npt.DTypeLike, chunks: TCZYX | None
+    ) -> "zarr.Array[Any]":
+        import zarr
+        from zarr.codecs import BloscCodec
+
+        nodes.create_group(folder, {}, self._format)
+        sizes = chunks or (1, 1, 1, min(shape[3], CHUNK_PX), min(shape[4], CHUNK_PX))
+        options: dict[str, Any] = {
+            "shape": shape, "dtype": np.dtype(dtype), "chunks": sizes, "fill_value": 0, "overwrite": True
+        }  # fmt: skip
+        if self._format == 3:
+            codec = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+            return zarr.create_array(folder / "0", compressors=codec, dimension_names=list(AXES), **options)
+        from numcodecs import Blosc  # type: ignore[import-untyped,unused-ignore]
+
+        separator = {"name": "v2", "separator": "/"}
+        codec = Blosc(cname="zstd", clevel=1, shuffle=Blosc.BITSHUFFLE)
+        return zarr.create_array(
+            folder / "0", zarr_format=2, compressors=codec, chunk_key_encoding=separator, **options
+        )
+
+    def _existing(self, key: str, shape: TCZYX, dtype: npt.DTypeLike) -> "zarr.Array[Any]":
+        import zarr
+
+        array = zarr.open_array(self.path / key / "0", mode="r+")
+        if array.shape != tuple(shape) or array.dtype != np.dtype(dtype):
+            rule = f"is there with shape {array.shape} and type {array.dtype}"
+            raise DatasetError("position", key, rule, "choose another name, or replace the whole plate")
+        return array
+
+
+def _extend(folder: Path, channels: tuple[str, ...]) -> PlateWriter:
+    ome = nodes.ome_attributes(nodes.read_attributes(folder))
+    if "plate" not in ome:
+        raise DatasetError("plate", folder, "is something else", "choose another name")
+    version: Version = "0.5" if (folder / "zarr.json").is_file() else "0.4"
+    name = str(ome["plate"].get("name", folder.name.removesuffix(".zarr")))
+    if not ome["plate"].get("wells"):
+        return PlateWriter(folder, channels, version, (), name)
+    dataset = open_dataset(folder)
+    if dataset.channels != channels:
+        rule = f"has the channels {', '.join(dataset.channels)}, not {', '.join(channels)}"
+        raise DatasetError("plate", folder, rule, "choose another name")
+    return PlateWriter(folder, channels, version, tuple(dataset.positions), name)
+
+
+def _remove_plate(folder: Path) -> None:
+    if not (nodes.is_node(folder) and "plate" in nodes.ome_attributes(nodes.read_attributes(folder))):
+        raise DatasetError("plate", folder, "is something else", "choose another name")
+    with writing(folder):
+        shutil.rmtree(folder)
+
+
+def _check(key: str, shape: Sequence[int], channels: Sequence[str]) -> None:
+    if not _KEY.fullmatch(key):
+        raise DatasetError("position", key, "must be row/column/field", "name it like B/03/0")
+    if len(shape) != len(AXES) or min(shape) < 1 or shape[1] != len(channels):
+        rule = f"must have five sizes TCZYX of 1 or more, with {len(channels)} channels"
+        raise DatasetError("shape", tuple(shape), rule, "correct it")

@@ -1,0 +1,199 @@
+"""Which files make up a position: every channel at every time and slice, once, and all of one shape."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from napari_vstain.core.data.ngff import ZYX
+from napari_vstain.core.data.pattern import Match, natural
+from napari_vstain.core.data.pixels import TCZYX, Image
+from napari_vstain.core.data.tiff import TiffHeader, read_header, read_pixels
+from napari_vstain.core.errors import DatasetError, SettingsError
+from napari_vstain.core.progress import Progress
+
+_Place = tuple[str, str, str]
+"""Row, column and position as the files write them."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file, or one channel of it, and the times and slices of the position that it fills."""
+
+    path: Path
+    header: TiffHeader
+    channel: int
+    """Index of the channel in the file."""
+    t: slice
+    z: slice
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one position."""
+
+    name: str
+    """What the files call the position."""
+    files: Mapping[str, tuple[SourceFile, ...]]
+    """By channel, in the dataset's order."""
+    spacing_um: ZYX | None
+    """Size of a voxel as the files give it, (Z, Y, X)."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channel names in the dataset's order."""
+        return tuple(self.files)
+
+    @cached_property
+    def shape(self) -> TCZYX:
+        """Sizes in pixels, (T, C, Z, Y, X)."""
+        files = next(iter(self.files.values()))
+        times, slices = max(file.t.stop for file in files), max(file.z.stop for file in files)
+        return times, len(self.files), slices, *files[0].header.shape[3:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest type that holds every channel's pixels."""
+        found = {file.header.dtype for files in self.files.values() for file in files}
+        dtype = np.result_type(*found)
+        return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
+
+    def read(self, file: SourceFile) -> Image:
+        """Return the pixels of a file's channel, (T, Z, Y, X)."""
+        pixels = read_pixels(file.path)
+        if pixels.shape != file.header.shape:
+            raise DatasetError("file", file.path, "changed while it was imported", "import it again")
+        return pixels[:, file.channel]
+
+
+class _Entry(NamedTuple):
+    channel: str
+    match: Match
+    header: TiffHeader
+    in_file: int
+    """Index of the channel in the file."""
+
+
+def gather_sources(found: Sequence[Match], channels: Mapping[str, str], progress: Progress) -> dict[str, Source]:
+    """Return the positions by key, ``row/column/field``, in natural order.
+
+    Parameters
+    ----------
+    found : sequence of Match
+        The files.
+    channels : mapping of str to str
+        Channel as the files write it: name in the dataset; all as they are when empty.
+
+    Raises
+    ------
+    DatasetError
+        When a position lacks a channel, a time or a slice, has one twice, or its files differ in shape.
+    """
+    progress.phase("Reading headers", len(found), "files")
+    entries: dict[_Place, list[_Entry]] = {}
+    for match in found:
+        header = read_header(match.path)
+        for name, index in _channels_of(match, header, channels):
+            place = (match.row, match.column, match.position)
+            entries.setdefault(place, []).append(_Entry(name, match, header, index))
+        progress.advance()
+    order = _order([entry.channel for of in entries.values() for entry in of], channels)
+    return {key: _source(key, place, entries[place], order) for place, key in _keys(list(entries)).items()}
+
+
+def _channels_of(match: Match, header: TiffHeader, channels: Mapping[str, str]) -> list[tuple[str, int]]:
+    if match.channel and header.shape[1] > 1:
+        rule = f"holds {header.shape[1]} channels, but the pattern takes the channel from the name"
+        raise DatasetError("file", match.path, rule, "leave {channel} out of the pattern")
+    if match.channel:
+        return [(channels.get(match.channel, match.channel), 0)]
+    written = header.channels or tuple(map(str, range(header.shape[1])))
+    wanted = [(name, index) for index, name in enumerate(written) if name in channels or not channels]
+    if not wanted:
+        rule = f"holds the channels {', '.join(written)}, none of which was asked for"
+        raise DatasetError("file", match.path, rule, "correct the channels")
+    return [(channels.get(name, f"Channel {name}" if name.isdigit() else name), index) for name, index in wanted]
+
+
+def _order(names: Iterable[str], channels: Mapping[str, str]) -> tuple[str, ...]:
+    if channels:
+        return tuple(dict.fromkeys(channels.values()))
+    return tuple(sorted(set(names), key=natural))
+
+
+def _keys(places: list[_Place]) -> dict[_Place, str]:
+    """Return ``row/column/field`` for each place: the position's own name, if letters and digits tell it apart."""
+    plain = {place: re.sub(r"[^A-Za-z0-9]", "", place[2]) or "0" for place in places}
+    keys = {place: f"{place[0] or '0'}/{place[1] or '0'}/{plain[place]}" for place in places}
+    if len(set(keys.values())) == len(places):
+        return keys
+    return {place: f"{place[0] or '0'}/{place[1] or '0'}/{number}" for number, place in enumerate(places)}
+
+
+def _source(key: str, place: _Place, entries: Sequence[_Entry], order: tuple[str, ...]) -> Source:
+    name = place[2] or key
+    placed = {}
+    for channel in order:
+        of_channel = [entry for entry in entries if entry.channel == channel]
+        if not of_channel:
+            rule = f"has no file for channel {channel}"
+            raise DatasetError("position", name, rule, "add the file, or narrow the pattern or the channels")
+        placed[channel] = _placed(name, of_channel)
+    _check_shapes(name, placed)
+    return Source(name, placed, entries[0].header.spacing_um)
+
+
+def _placed(name: str, entries: Sequence[_Entry]) -> tuple[SourceFile, ...]:
+    """Return a channel's files with their place along T and Z; every time needs every slice, once."""
+    times, slices = (sorted({getattr(entry.match, axis) for entry in entries}) for axis in "tz")
+    seen: dict[tuple[int, int], SourceFile] = {}
+    for channel, match, header, index in entries:
+        if (match.t, match.z) in seen:
+            rule = f"has two files for channel {channel}, {seen[match.t, match.z].path.name} and {match.path.name}"
+            raise DatasetError("position", name, rule, "name the rest of the path with {position}, {t} or {z}")
+        depth_t, depth_z = header.shape[0], header.shape[2]
+        if (len(times) > 1 and depth_t > 1) or (len(slices) > 1 and depth_z > 1):
+            rule = "holds several times or slices itself, and the pattern names more of them"
+            raise DatasetError("file", match.path, rule, "leave {t} or {z} out of the pattern")
+        t, z = times.index(match.t), slices.index(match.z)
+        seen[match.t, match.z] = SourceFile(match.path, header, index, slice(t, t + depth_t), slice(z, z + depth_z))
+    missing = [(t, z) for t in times for z in slices if (t, z) not in seen]
+    if missing:
+        rule = f"has no file for channel {entries[0].channel} at t {missing[0][0]}, z {missing[0][1]}"
+        raise DatasetError("position", name, rule, "add the file, or narrow the pattern")
+    return tuple(seen.values())
+
+
+def _check_shapes(name: str, placed: Mapping[str, tuple[SourceFile, ...]]) -> None:
+    first_name, first = next((channel, files[0]) for channel, files in placed.items())
+    extent = _extent(placed[first_name])
+    for channel, files in placed.items():
+        for file in files:
+            if file.header.shape[3:] != first.header.shape[3:]:
+                rule = (
+                    f"{channel} is {_size(file)} px in {file.path.name}, but {first_name} is {_size(first)} px "
+                    f"in {first.path.name}"
+                )
+                raise DatasetError("position", name, rule, "give all channels of a position the same shape")
+        if _extent(files) != extent:
+            rule = f"{channel} has {_extent(files)} times and slices, but {first_name} has {extent}"
+            raise DatasetError("position", name, rule, "give all channels of a position the same shape")
+
+
+def _extent(files: Sequence[SourceFile]) -> tuple[int, int]:
+    return max(file.t.stop for file in files), max(file.z.stop for file in files)
+
+
+def _size(file: SourceFile) -> str:
+    return " × ".join(map(str, file.header.shape[3:]))
+
+
+def check_channel(name: str, channels: Sequence[str]) -> None:
+    """Raise SettingsError unless `name` is one of the channels that are imported."""
+    if name not in channels:
+        rule = f"is not imported; there are {', '.join(channels)}"
+        raise SettingsError("channel to register to", name, rule, "choose one of these")

@@ -1,0 +1,136 @@
+"""Stage 5: a run becomes one ONNX file, checked against it, with a model card; a failed one leaves nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from napari_vstain.core.data import open_dataset
+from napari_vstain.core.deployment.card import model_card
+from napari_vstain.core.deployment.check import Difference, Sample, check, compare, generated_samples, real_sample
+from napari_vstain.core.errors import VstainError
+from napari_vstain.core.files import atomically, write_text
+from napari_vstain.core.models import ModelSpec
+from napari_vstain.core.progress import Progress
+from napari_vstain.core.settings import Settings
+from napari_vstain.core.stages import config_path
+from napari_vstain.core.workspace import Experiment, Run, Workspace, checked_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+
+class ExportSettings(Settings):
+    """Which model to export, and under what name."""
+
+    experiment: str = Field(title="Experiment", description="Whose model to export.")
+    run: str = Field("", title="Run", description="Run of the experiment; the newest when empty.")
+    name: str = Field("", title="Name", description="Of the file; <experiment>_<run> when empty.")
+    dataset: str = Field(
+        "",
+        title="Dataset",
+        description="Name in the workspace, or path, of images to check the file on; the training's when empty.",
+    )
+    licence: str = Field("", title="Licence", description="Under which the model may be used, for its card.")
+    opset: int = Field(18, ge=18, le=23, title="Opset", description="Version of the ONNX operators.")
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written."""
+
+    onnx: Path
+    readme: Path
+    config: Path
+    max_abs_error_rel: float
+    """Largest absolute difference to the network over the output's standard deviation, on all that was compared."""
+    differences: tuple[Difference, ...]
+    warnings: tuple[str, ...]
+
+
+def run(settings: ExportSettings, workspace: Workspace, progress: Progress) -> ExportResult:
+    """Write ``deployment/<experiment>/<name>.onnx``, ``<name>.README`` and ``deployment_config.yml``.
+
+    Tracing a network cannot be interrupted: where Stop must be prompt, run this in a child process.
+
+    Raises
+    ------
+    Cancelled
+        When it was stopped; nothing was written.
+    ModelError
+        When the network cannot be exported, or the file computes something else; nothing was written.
+    StorageError
+        When the folder takes no data.
+    WorkspaceError
+        When the experiment has no such run, or the name cannot be a file's.
+    """
+    from napari_vstain.core.models.checkpoint import load_checkpoint
+    from napari_vstain.core.models.onnx import export_onnx
+
+    experiment = workspace.experiment(settings.experiment)
+    chosen = experiment.run(settings.run)
+    name = checked_name("model name", settings.name or f"{experiment.name}_{chosen.name}")
+    onnx = experiment.deployment / f"{name}.onnx"
+    progress.phase("Loading the model")
+    spec, network = load_checkpoint(chosen.checkpoint)
+    samples, warnings = _samples(spec, settings, workspace)
+    with atomically(onnx) as temporary:
+        progress.phase("Exporting")
+        export_onnx(network, spec, temporary, opset=settings.opset)
+        differences = tuple(_checked(temporary, network, samples, spec, progress))
+        card = model_card(
+            spec, onnx.name, differences, _metrics(experiment, chosen, spec), settings.licence, _versions()
+        )
+        progress.check()
+    write_text(onnx.with_suffix(".README"), card)
+    config = config_path(onnx.parent, "deployment")
+    settings.save(config)
+    worst = max(one.relative for one in differences)
+    return ExportResult(onnx, onnx.with_suffix(".README"), config, worst, differences, tuple(warnings))
+
+
+def _checked(
+    path: Path, network: "nn.Module", samples: list[Sample], spec: ModelSpec, progress: Progress
+) -> Iterator[Difference]:
+    progress.phase("Comparing with the network", len(samples), "images")
+    for sample in samples:
+        difference = compare(path, network, sample, spec)
+        check(difference)
+        yield difference
+        progress.advance()
+
+
+def _samples(spec: ModelSpec, settings: ExportSettings, workspace: Workspace) -> tuple[list[Sample], list[str]]:
+    """Return what to compare on, and why there are no real pixels among it if there are none."""
+    samples = list(generated_samples(spec))
+    try:
+        dataset = open_dataset(_find(settings.dataset or str(spec.training.get("dataset", "")), workspace), workspace)
+        positions = {"train": list(dataset.positions)} if settings.dataset else spec.training.get("positions", {})
+        return [*samples, real_sample(spec, dataset, positions)], []
+    except VstainError as error:
+        return samples, [f"The file was compared on generated pixels only. {error}"]
+
+
+def _metrics(experiment: Experiment, run: Run, spec: ModelSpec) -> "pd.DataFrame | None":
+    from napari_vstain.core.evaluation import read_table
+
+    if not experiment.metrics.is_file():
+        return None
+    table = read_table(experiment.metrics)
+    return table[(table["run"] == run.name) & (table["model"] == spec.fingerprint) & (table["level"] == "volume")]
+
+
+def _find(dataset: str, workspace: Workspace) -> Path:
+    path = Path(dataset).expanduser()
+    return path if dataset and path.is_dir() else workspace.dataset(dataset)
+
+
+def _versions() -> dict[str, str]:
+    import onnx
+    import onnxruntime
+
+    return {"napari-vstain": version("napari-vstain"), "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}

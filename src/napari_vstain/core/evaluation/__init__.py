@@ -1,0 +1,48 @@
+"""How good a prediction is: intensity metrics, the trivial baseline, and the table of both.
+
+Importing this loads neither torch nor pandas.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_vstain.core.evaluation.baseline import Baseline, fit_baseline
+    from napari_vstain.core.evaluation.definitions import METRICS, Definitions, metric_table
+    from napari_vstain.core.evaluation.intensity import image_metrics
+    from napari_vstain.core.evaluation.stage import EvaluateResult, EvaluateSettings, run
+    from napari_vstain.core.evaluation.table import COLUMNS, read_table
+
+_LAZY = {
+    "COLUMNS": "table",
+    "METRICS": "definitions",
+    "Baseline": "baseline",
+    "Definitions": "definitions",
+    "EvaluateResult": "stage",
+    "EvaluateSettings": "stage",
+    "fit_baseline": "baseline",
+    "image_metrics": "intensity",
+    "metric_table": "definitions",
+    "read_table": "table",
+    "run": "stage",
+}
+
+__all__ = [
+    "COLUMNS",
+    "METRICS",
+    "Baseline",
+    "Definitions",
+    "EvaluateResult",
+    "EvaluateSettings",
+    "fit_baseline",
+    "image_metrics",
+    "metric_table",
+    "read_table",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,0 +1,154 @@
+"""Pearson, SSIM, NRMSE, PSNR and MAE of a slice and of a volume, from one pass over the pixels."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from math import inf, log10, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_vstain.core.errors import DatasetError
+from napari_vstain.core.evaluation.definitions import METRICS, Definitions
+from napari_vstain.core.evaluation.moments import Moments, Pair, moments, typical
+from napari_vstain.core.evaluation.similarity import Similarity, kernel, similarity
+from napari_vstain.core.evaluation.strips import Strips, strips
+
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+NAN = float("nan")
+
+
+class Score(NamedTuple):
+    """The metrics of one slice, or of the volume, under one mask."""
+
+    z: int | None
+    """The slice; None for the volume."""
+    mask: str
+    metrics: dict[str, float]
+
+
+def image_metrics(
+    target: Array,
+    prediction: Array,
+    mask: Mask | None = None,
+    definitions: Definitions | None = None,
+    threads: int | None = None,
+) -> dict[str, float]:
+    """Return pearson, ssim, nrmse, psnr and mae of a prediction, as `definitions.metric_table` defines them.
+
+    Parameters
+    ----------
+    target, prediction : array, (Y, X) or (Z, Y, X), any real dtype, in the same unit
+    mask : bool array of the same shape, optional
+        The pixels to average over; every pixel by default.
+    threads : int, optional
+        By default one a core that this process may use.
+
+    Returns
+    -------
+    dict
+        Python floats. Pixels where either image is not finite are left out. A metric that is not defined is NaN:
+        all without pixels, all but mae for a constant target, pearson for a constant prediction, ssim for an
+        image smaller than its window. Equal images have an infinite psnr.
+
+    Raises
+    ------
+    DatasetError
+        When the shapes differ, or are neither (Y, X) nor (Z, Y, X).
+    """
+    target, prediction = np.asarray(target), np.asarray(prediction)
+    for other, name in ((prediction, "prediction"), (mask, "mask")):
+        if other is not None and other.shape != target.shape:
+            raise _different(name, target.shape, other.shape)
+    if target.ndim not in (2, 3):
+        raise DatasetError("target", target.shape, "must be (Y, X) or (Z, Y, X)", "choose one channel and time point")
+    if target.ndim == 2:
+        target, prediction, mask = target[None], prediction[None], None if mask is None else mask[None]
+    *_, volume = scores(target, prediction, {"": mask}, definitions or Definitions(), threads)
+    return volume.metrics
+
+
+def scores(
+    target: Array,
+    prediction: Array,
+    masks: Mapping[str, Mask | None],
+    definitions: Definitions,
+    threads: int | None = None,
+) -> Iterator[Score]:
+    """Yield the scores of every slice, then of the volume, each under every mask.
+
+    Parameters
+    ----------
+    target, prediction : array, (Z, Y, X), any real dtype, in the same unit
+    masks : mapping of name to bool array, (Z, Y, X), or to None for every pixel
+    """
+    if target.shape != prediction.shape:
+        raise _different("prediction", target.shape, prediction.shape)
+    names, weights = tuple(masks), kernel(definitions.ssim_window)
+    shift = typical(target, prediction)
+    with strips(threads) as pool:
+        sums = [moments(target[z], prediction[z], (None, *_at(z, masks)), shift, pool) for z in range(len(target))]
+        whole = [reduce(Moments.__or__, column) for column in zip(*sums, strict=True)]
+        volume = whole[0].target_range
+        maps = []
+        for z, (everywhere, *masked) in enumerate(sums):
+            ranges = (everywhere.target_range, volume)
+            maps.append(_similarity(target[z], prediction[z], ranges, _at(z, masks), weights, pool))
+            for name, part, similar in zip(names, masked, maps[-1], strict=True):
+                yield Score(z, name, _metrics(part, similar.mean(0), ranges[0], definitions, shift))
+    for index, name in enumerate(names):
+        similar = reduce(Similarity.__or__, (one[index] for one in maps))
+        yield Score(None, name, _metrics(whole[index + 1], similar.mean(1), volume, definitions, shift))
+
+
+def _similarity(
+    target: Array,
+    prediction: Array,
+    ranges: tuple[float, float],
+    masks: Sequence[Mask | None],
+    weights: npt.NDArray[np.float64],
+    pool: Strips,
+) -> list[Similarity]:
+    """Return the similarities for both ranges; computed once where the slice's is the volume's."""
+    if ranges[0] != ranges[1]:
+        return similarity(target, prediction, ranges, masks, weights, pool)
+    once = similarity(target, prediction, ranges[:1], masks, weights, pool)
+    return [Similarity(one.pixels, one.sums * 2) for one in once]
+
+
+def _metrics(sums: Moments, ssim: float, data_range: float, definitions: Definitions, shift: Pair) -> dict[str, float]:
+    deviation, error = sums.deviation, sqrt(sums.mean_squared_error) if sums.pixels else NAN
+    divisor = {
+        "std": deviation.target,
+        "range": data_range,
+        "norm": sums.target_root_mean_square(shift),
+    }[definitions.nrmse_by]
+    values = (
+        _pearson(sums),
+        ssim if data_range > 0 else NAN,
+        error / divisor if divisor > 0 else NAN,
+        _psnr(data_range, sums.mean_squared_error),
+        sums.mean_absolute_error,
+    )
+    return dict(zip(METRICS, values, strict=True))
+
+
+def _pearson(sums: Moments) -> float:
+    product = sums.deviation.target * sums.deviation.prediction
+    return min(max(sums.covariance / product, -1.0), 1.0) if product > 0 else NAN
+
+
+def _psnr(data_range: float, squared_error: float) -> float:
+    if not data_range > 0 or squared_error != squared_error:
+        return NAN
+    return 10 * log10(data_range**2 / squared_error) if squared_error > 0 else inf
+
+
+def _at(z: int, masks: Mapping[str, Mask | None]) -> list[Mask | None]:
+    return [None if mask is None else mask[z] for mask in masks.values()]
+
+
+def _different(name: str, wanted: tuple[int, ...], given: tuple[int, ...]) -> DatasetError:
+    rule = f"must have the target's shape, {' x '.join(map(str, wanted))} px"
+    return DatasetError(name, " x ".join(map(str, given)) + " px", rule, "compare images of the same position")

@@ -1,0 +1,137 @@
+"""What an experiment has predicted, by which of its runs, and which positions of it are whole."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_vstain.core.data import Dataset, open_dataset, recorded
+from napari_vstain.core.errors import DatasetError
+from napari_vstain.core.models import ModelSpec
+from napari_vstain.core.workspace import Experiment, Run
+
+SUFFIX = "_prediction"
+"""What the name of a predicted channel ends with."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predictions of one run of an experiment, or of a model that belongs to none."""
+
+    run: str
+    """Its name; empty for a model that belongs to none."""
+    spec: ModelSpec
+    store: Dataset
+
+    def positions(self, wanted: Sequence[str], known: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """Return the positions to evaluate, and one sentence for each that is left out.
+
+        Parameters
+        ----------
+        wanted : sequence of str
+            Positions that must be predicted whole, by this run; when empty, those of `known` that are.
+        known : mapping by position
+            The dataset's positions.
+
+        Raises
+        ------
+        DatasetError
+            When a wanted position is not predicted whole by this run, or when there is none at all.
+        """
+        keys = list(wanted) or [key for key in self.store.positions if key in known]
+        problems = {key: problem for key in keys if (problem := self.problem(key))}
+        whole = [key for key in keys if key not in problems]
+        if problems and (wanted or not whole):
+            key, problem = next(iter(problems.items()))
+            raise DatasetError("position", key, problem, "run `vstain predict`, which goes on where it stopped")
+        if not whole:
+            rule = f"share no position with {self.store.path.name}"
+            raise DatasetError("predictions", None, rule, "choose the dataset that was predicted")
+        return whole, [f"{key} is left out: it {problem}." for key, problem in problems.items()]
+
+    def problem(self, key: str) -> str:
+        """Return why a position cannot be evaluated, or nothing."""
+        if key not in self.store.positions:
+            return "is not predicted yet"
+        said = _record(self.store, key)
+        if said.get("fingerprint") != self.spec.fingerprint:
+            return f"was predicted by another model than {self.run or self.spec.name}"
+        return "" if said.get("complete") else "is predicted in part only"
+
+    def details(self, key: str) -> Mapping[str, Any]:
+        """Return how a position was predicted: sources, augmentation, precision."""
+        details = _record(self.store, key).get("details")
+        return details if isinstance(details, Mapping) else {}
+
+
+def find_predictions(experiment: Experiment, run: str = "", model: Path | None = None) -> Predictions:
+    """Return the predictions of a run, or of the run that predicted when `run` is empty, or of a model file.
+
+    A store says by its model's fingerprint which run it comes from, whatever its name.
+
+    Raises
+    ------
+    WorkspaceError
+        When the experiment has no such run, or the run no checkpoint.
+    ModelError
+        When a model cannot be read.
+    DatasetError
+        When nothing is predicted yet, or only by other models.
+    """
+    candidates = _of_file(model) if model is not None else _of_runs(experiment, run)
+    stores = _stores(experiment, experiment.run(run) if run else None)
+    if not stores:
+        raise DatasetError("experiment", experiment.name, "nothing is predicted yet", "run `vstain predict` first")
+    for path in stores:
+        store = open_dataset(path)
+        fingerprints = {_record(store, key).get("fingerprint") for key in store.positions}
+        for name, spec in candidates.items():
+            if spec.fingerprint in fingerprints:
+                return Predictions(name, spec, store)
+    rule = f"{' and '.join(path.name for path in stores)} come from another model"
+    raise DatasetError("model", model or run or experiment.name, rule, "predict with this one first")
+
+
+def verdicts(experiment: Experiment) -> dict[str, str]:
+    """Return what a person said of each position's ground truth, where somebody did."""
+    said = {}
+    for path in sorted(experiment.groundtruth.glob("*.zarr")):
+        for key, position in open_dataset(path).positions.items():
+            review = recorded(position, "review")
+            if isinstance(review, Mapping) and "verdict" in review:
+                said[key] = str(review["verdict"])
+    return said
+
+
+def _stores(experiment: Experiment, run: Run | None) -> list[Path]:
+    """Return the stores that may hold the predictions of a run, its own first."""
+    paths = [experiment.predictions()] if run is None else [experiment.predictions(run), experiment.predictions()]
+    return [path for path in paths if path.is_dir()]
+
+
+def _of_runs(experiment: Experiment, run: str) -> dict[str, ModelSpec]:
+    """Return the specs of the runs that may have predicted, newest first."""
+    from napari_vstain.core.models.checkpoint import load_spec
+
+    newest = experiment.run(run)
+    runs = [newest] if run else [one for one in reversed(experiment.runs()) if _trained(one)]
+    return {one.name: load_spec(one.checkpoint) for one in runs or [newest]}
+
+
+def _of_file(model: Path) -> dict[str, ModelSpec]:
+    if model.suffix == ".onnx":
+        from napari_vstain.core.models.onnx import read_spec
+
+        return {"": read_spec(model)}
+    from napari_vstain.core.models.checkpoint import load_spec
+
+    return {"": load_spec(model)}
+
+
+def _trained(run: Run) -> bool:
+    return any((run.checkpoints / name).is_file() for name in ("best.ckpt", "last.ckpt"))
+
+
+def _record(store: Dataset, key: str) -> Mapping[str, Any]:
+    said = recorded(store.position(key), "prediction")
+    return said if isinstance(said, Mapping) else {}

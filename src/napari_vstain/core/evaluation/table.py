@@ -1,0 +1,88 @@
+"""metrics.csv is tidy: one row a unit, the same columns for every experiment, and a README that explains them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from napari_vstain.core.evaluation.definitions import METRICS
+from napari_vstain.core.files import atomically, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "experiment", "run", "model", "predictor", "position", "split", "verdict", "channel", "t", "z", "level",
+    "object_id", "mask",
+)  # fmt: skip
+"""What a row is of; a column a metric follows."""
+
+
+class Row(NamedTuple):
+    """One unit and its metrics."""
+
+    experiment: str
+    run: str
+    model: str
+    predictor: str
+    position: str
+    split: str
+    verdict: str
+    channel: str
+    t: int
+    z: int | None
+    level: str
+    object_id: int | None
+    mask: str
+    metrics: dict[str, float]
+
+
+def to_table(rows: list[Row]) -> "pd.DataFrame":
+    """Return rows as a table with the columns of `COLUMNS`, then of `METRICS`."""
+    import pandas as pd
+
+    values = [[*row[:-1], *(row.metrics[name] for name in METRICS)] for row in rows]
+    table = pd.DataFrame(values, columns=[*COLUMNS, *METRICS])
+    return table.astype({"t": "int64", "z": "Int64", "object_id": "Int64"} | dict.fromkeys(METRICS, "float64"))
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """Return a table as `write_table` wrote it."""
+    import pandas as pd
+
+    text = {name: str for name in COLUMNS if name not in ("t", "z", "object_id")}
+    table = pd.read_csv(path, dtype=text | {"z": "Int64", "object_id": "Int64"}, keep_default_na=False, na_values=[""])
+    return table.fillna(dict.fromkeys(text, ""))
+
+
+def write_table(table: "pd.DataFrame", path: Path, readme: str) -> None:
+    """Write metrics.csv and metrics.README, each atomically; rows of other positions and runs stay if they can.
+
+    They can when the README of the file that is there equals `readme`: same columns, same definitions. Otherwise
+    they go, since one column cannot mean two things.
+    """
+    beside = path.with_suffix(".README")
+    kept = _others(table, path) if _text(beside) == readme else None
+    write_text(beside, readme)
+    with atomically(path) as temporary:
+        _joined(kept, table).to_csv(temporary, index=False)
+
+
+def _others(table: "pd.DataFrame", path: Path) -> "pd.DataFrame | None":
+    import pandas as pd
+
+    if not path.is_file():
+        return None
+    known = read_table(path)
+    if list(known.columns) != list(table.columns):
+        return None
+    unit = ["run", "position"]
+    return known[~pd.MultiIndex.from_frame(known[unit]).isin(pd.MultiIndex.from_frame(table[unit]))]
+
+
+def _joined(kept: "pd.DataFrame | None", table: "pd.DataFrame") -> "pd.DataFrame":
+    import pandas as pd
+
+    return table if kept is None or kept.empty else pd.concat([kept, table], ignore_index=True)
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None

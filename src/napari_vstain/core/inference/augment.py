@@ -1,0 +1,97 @@
+"""Predict an image in its eight flips and rotations, and say how far they agree (test-time augmentation)."""
+
+from enum import StrEnum
+
+import numpy as np
+
+from napari_vstain.core.inference.engines.base import Array, Engine
+from napari_vstain.core.models.spec import ModelSpec, OutputSpec
+from napari_vstain.core.progress import CancelToken
+
+UNCERTAINTY = "_uncertainty"
+"""Ends the task, and the channel, that holds the standard deviation over the flips and rotations."""
+
+
+class Augmentation(StrEnum):
+    """What is made of the eight predictions."""
+
+    NONE = "none"
+    MEAN = "mean"
+    MEDIAN = "median"
+
+
+class AugmentedEngine:
+    """An engine that runs another one on every flip and rotation of a batch.
+
+    Exact in tiles like the engine itself: a batch and its reads are multiples of the stride, so a flipped tile
+    lies on the flipped image's own stride grid. Batches may have any aspect ratio.
+    """
+
+    def __init__(self, engine: Engine, spec: ModelSpec, augmentation: Augmentation) -> None:
+        self.inner = engine
+        self._symmetries = symmetries(spec)
+        self._reduce = np.mean if augmentation is Augmentation.MEAN else np.median
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        return self.inner.name
+
+    @property
+    def device(self) -> str:
+        """The engine's device."""
+        return self.inner.device
+
+    @property
+    def precision(self) -> str:
+        """The engine's precision."""
+        return self.inner.precision
+
+    @property
+    def reason(self) -> str:
+        """Why this engine."""
+        return self.inner.reason
+
+    @property
+    def free_memory_bytes(self) -> int | None:
+        """The engine's, if it says."""
+        free: int | None = getattr(self.inner, "free_memory_bytes", None)
+        return free
+
+    def run(self, batch: Array, token: CancelToken | None = None) -> dict[str, Array]:
+        """Return for every task its mean or median, and under ``<task>_uncertainty`` the standard deviation."""
+        runs = [self._run(batch, symmetry, token) for symmetry in self._symmetries]
+        outputs = {}
+        for task in runs[0]:
+            stack = np.stack([run[task] for run in runs])
+            outputs[task] = self._reduce(stack, axis=0).astype(np.float32)
+            outputs[task + UNCERTAINTY] = stack.std(axis=0)
+        return outputs
+
+    def _run(self, batch: Array, symmetry: tuple[int, bool], token: CancelToken | None) -> dict[str, Array]:
+        outputs = self.inner.run(np.ascontiguousarray(turned(batch, symmetry)), token)
+        return {task: turned_back(output, symmetry) for task, output in outputs.items()}
+
+
+def symmetries(spec: ModelSpec) -> list[tuple[int, bool]]:
+    """Return the symmetries of Y and X as (quarter turns, flipped); four when their strides or scales differ."""
+    square = spec.stride[1] == spec.stride[2] and all(o.scale[1] == o.scale[2] for o in spec.outputs)
+    return [(turns, flip) for flip in (False, True) for turns in (range(4) if square else (0, 2))]
+
+
+def turned(array: Array, symmetry: tuple[int, bool]) -> Array:
+    """Return an array with its last two axes flipped along X, then turned by quarters."""
+    turns, flip = symmetry
+    return np.rot90(array[..., ::-1] if flip else array, turns, axes=(-2, -1))
+
+
+def turned_back(array: Array, symmetry: tuple[int, bool]) -> Array:
+    """Return the array that `turned` made this of."""
+    turns, flip = symmetry
+    array = np.rot90(array, -turns, axes=(-2, -1))
+    return array[..., ::-1] if flip else array
+
+
+def uncertainties(spec: ModelSpec) -> tuple[OutputSpec, ...]:
+    """Return the outputs that augmentation adds."""
+    return tuple(output.model_copy(update={"task": output.task + UNCERTAINTY}) for output in spec.outputs)

@@ -1,0 +1,238 @@
+"""Predict many positions from store to store in bounded memory, reading, computing and writing at the same time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from napari_vstain.core.data import Position
+from napari_vstain.core.inference.blend import Blender
+from napari_vstain.core.inference.cells import EVERYTHING, Area, Cells, in_area
+from napari_vstain.core.inference.engines.base import OutOfMemory
+from napari_vstain.core.inference.memory import BLOCK_PX, tile_size
+from napari_vstain.core.inference.normalize import Scaling
+from napari_vstain.core.inference.pipeline import Writer, read_ahead, writing_behind
+from napari_vstain.core.inference.predictor import Block, Predictor
+from napari_vstain.core.inference.sources import PositionSource
+from napari_vstain.core.inference.store import Existing, PositionStore, PredictionStore
+from napari_vstain.core.inference.tiles import Tile, TilePlan, size_of
+from napari_vstain.core.inference.trust import PositionImage
+from napari_vstain.core.models.spec import ZYX, Dimensions
+from napari_vstain.core.progress import Progress
+
+LEVELS = 3
+"""The largest tile is ``2**3`` blocks of 512 px wide."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is to be predicted."""
+
+    predictor: Predictor
+    store: PredictionStore
+    positions: Sequence[Position]
+    channels: tuple[str, ...]
+    """Source channels of the dataset, in the model's order."""
+    area: Area = EVERYTHING
+    existing: Existing = Existing.RESUME
+    tile_px: int | None = None
+    z_step: int = 1
+
+
+@dataclass
+class Outcome:
+    """What was predicted so far."""
+
+    positions: list[str] = field(default_factory=list)
+    """Those that are complete as far as they were asked for."""
+    megapixels: float = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PositionPredicted:
+    """Announced when a position is complete on disk."""
+
+    key: str
+    warnings: tuple[str, ...]
+
+
+class Opened:
+    """A position with its plan, what is left of it, and where it is written."""
+
+    def __init__(self, batch: Batch, position: Position) -> None:
+        self.position = position
+        self.batch = batch
+        times, _, z, y, x = position.shape
+        self.plan = batch_plan(batch, (z, y, x))
+        self.store: PositionStore = batch.store.position(position, self.plan)
+        self.wanted = self.store.begin(times, self.plan, batch.existing)
+        asked = in_area(self.plan, times, batch.area)
+        self.cells = Cells(self.plan, self.store.missing(self.plan, asked & self.wanted))
+        self.blenders = [Blender(self.plan) for _ in range(times)]
+        self._scalings: dict[int, Scaling] = {}
+
+    def pieces(self) -> Iterator[tuple[int, Tile]]:
+        """Yield what is left, as timepoints and tiles that fit in memory."""
+        most = _level(self.plan, self.batch)
+        while (piece := self.cells.take(most())) is not None:
+            yield piece
+
+    def block(self, t: int, tile: Tile) -> Block:
+        """Read and normalize a tile."""
+        source = PositionSource(self.position, self.batch.channels, t)
+        return self.batch.predictor.block(source, self.scaling(t), tile)
+
+    def scaling(self, t: int) -> Scaling:
+        """Return how the sources are normalized: by numbers of the dataset, the position or the timepoint."""
+        key = t if self.batch.predictor.spec.source_normalization.level == "timepoint" else 0
+        if key not in self._scalings:
+            self._scalings[key] = position_scaling(self.batch.predictor, self.position, self.batch.channels, t)
+        return self._scalings[key]
+
+
+class Runner(Protocol):
+    """Computes and writes what is left of positions: here, or on a cluster."""
+
+    def __call__(self, batch: Batch, opened: Iterator[Opened], outcome: Outcome, progress: Progress) -> None: ...
+
+
+def predict_batch(batch: Batch, outcome: Outcome, progress: Progress, run: Runner | None = None) -> None:
+    """Predict a batch; `outcome` says at any moment, also after an error, what was done.
+
+    Raises
+    ------
+    Cancelled, StorageError
+        What was finished is on disk, and the same batch goes on from there.
+    """
+    total = sum(_asked(batch, position).pixels for position in batch.positions) / 1e6
+    progress.phase("Predicting", total, "Mpx")
+    while True:
+        try:
+            (run or run_here)(batch, (Opened(batch, position) for position in batch.positions), outcome, progress)
+        except OutOfMemory:  # of tiles that are no exact parts of the whole: go on with smaller ones
+            batch = replace(batch, existing=Existing.RESUME)
+            outcome.positions.clear()
+            outcome.warnings.clear()
+            progress.phase("Predicting", total, "Mpx")
+        else:
+            return
+
+
+def run_here(batch: Batch, opened: Iterator[Opened], outcome: Outcome, progress: Progress) -> None:
+    """Predict on this machine: one thread reads, this one computes, one writes."""
+    with writing_behind() as writer, closing(read_ahead(_read(opened))) as pieces:
+        for work, t, block in pieces:
+            progress.check()
+            if block is None:
+                begin_or_end(work, t, outcome, progress, writer)
+                continue
+            outputs = batch.predictor.compute(work.plan, block, progress.token)
+            bad = block.owned_bad
+            for tile, values in work.blenders[t].add(block.tile, outputs):
+                writer.submit(partial(work.store.write, t, tile, values, bad))
+                bad = 0
+            megapixels = np.prod(size_of(block.tile.owned)) / 1e6
+            outcome.megapixels += megapixels
+            progress.advance(megapixels)
+
+
+def begin_or_end(work: Opened, which: int, outcome: Outcome, progress: Progress, writer: Writer | None) -> None:
+    """Report what was done before (`which` BEGIN), or note that a position is complete (END)."""
+    if which == BEGIN:
+        done_before = _asked(work.batch, work.position).pixels - work.cells.pixels
+        progress.advance(max(done_before, 0) / 1e6, work.position.key)
+    elif writer is not None:
+        writer.submit(partial(finish, work, outcome, progress))
+    else:
+        finish(work, outcome, progress)
+
+
+def finish(work: Opened, outcome: Outcome, progress: Progress) -> None:
+    """Note that all that was asked of a position is on disk."""
+    key, count = work.position.key, work.store.bad_pixels
+    caveat = work.batch.predictor.caveat(work.plan)
+    work.store.warnings = [f"{key}: {said}" for said in (*_unlike(work), caveat) if said]
+    if count:
+        said = f"{key}: {count} pixels are NaN or infinite in a source; they are NaN in the prediction"
+        work.store.warnings.append(said)
+    if work.wanted:
+        work.store.save()
+        work.batch.store.set_contrast_limits(key)
+    outcome.positions.append(key)
+    outcome.warnings += work.store.warnings
+    progress.produce(PositionPredicted(key, tuple(work.store.warnings)))
+
+
+def _unlike(work: Opened) -> list[str]:
+    """Return what is unlike the model's training data in a position, at the first timepoint that is predicted."""
+    times = range(*work.batch.area.t.indices(work.position.shape[0]))
+    image = PositionImage(work.position, work.batch.channels, times[0] if times else 0)
+    return work.batch.predictor.check(image, work.position.spacing_um)
+
+
+def batch_plan(batch: Batch, shape: ZYX) -> TilePlan:
+    """Return the plan whose tiles are the least that is written at once: one block, in as many slices as fit."""
+    predictor, slices = batch.predictor, _slices(batch, shape)
+    if not predictor.spec.tile_exact:
+        return predictor.plan(shape, z=slices, z_step=batch.z_step)
+    return predictor.plan(shape, BLOCK_PX, z=slices, z_step=batch.z_step)
+
+
+def position_scaling(predictor: Predictor, position: Position, channels: Sequence[str], t: int) -> Scaling:
+    """Return how a position's sources are normalized, from stored statistics or, failing these, the whole image."""
+    level = predictor.spec.source_normalization.level
+    if level == "dataset":
+        return predictor.scaling()
+    from napari_vstain.core.preprocessing import statistics_of
+
+    names = zip(predictor.spec.sources, channels, strict=True)
+    return predictor.scaling({source: statistics_of(position, channel, level, t) for source, channel in names})
+
+
+BEGIN, END = -1, -2
+
+
+def _read(opened: Iterator[Opened]) -> Iterator[tuple[Opened, int, Block | None]]:
+    for work in opened:
+        yield work, BEGIN, None
+        for t, tile in work.pieces():
+            yield work, t, work.block(t, tile)
+        yield work, END, None
+
+
+def _level(plan: TilePlan, batch: Batch) -> Callable[[], int]:
+    """Return a function that says how often a block may be doubled; after an out-of-memory it says less."""
+    if not batch.predictor.spec.tile_exact:
+        return lambda: 0
+    if batch.tile_px is not None:
+        fixed = min((batch.tile_px // BLOCK_PX).bit_length() - 1, LEVELS)
+        return lambda: fixed
+    z, y, x = plan.size
+    tiles = [plan.tile_over((slice(0, z), slice(0, y << k), slice(0, x << k))) for k in range(LEVELS + 1)]
+    costs = [plan.cost(tile) for tile in tiles]
+
+    def level() -> int:
+        fitting = [k for k, cost in enumerate(costs) if cost <= batch.predictor.pixels_at_once]
+        return max(fitting, default=0)
+
+    return level
+
+
+def _slices(batch: Batch, shape: ZYX) -> int:
+    """Return the slices of a tile: as many as fit, but one where tile size or slices were chosen."""
+    spec = batch.predictor.spec
+    if batch.area.z != slice(None) or (batch.tile_px is not None and spec.dimensions is Dimensions.TWO):
+        return 1
+    if spec.dimensions is Dimensions.WINDOW:
+        return min(shape[0], 16 * spec.z_window)
+    return tile_size(shape, spec, batch.predictor.pixels_at_once)[0]
+
+
+def _asked(batch: Batch, position: Position) -> Cells:
+    times, _, z, y, x = position.shape
+    plan = batch_plan(batch, (z, y, x))
+    return Cells(plan, in_area(plan, times, batch.area))

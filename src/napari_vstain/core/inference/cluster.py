@@ -1,0 +1,148 @@
+"""A batch on dask.distributed: every worker reads, predicts and writes tiles of its own; this process keeps count.
+
+Workers must see the same paths as this process: the dataset, the model file and the store.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_vstain.core.data import Position, open_dataset
+from napari_vstain.core.errors import DependencyError, SettingsError
+from napari_vstain.core.files import writing
+from napari_vstain.core.inference.batch import BEGIN, END, Batch, Opened, Outcome, begin_or_end
+from napari_vstain.core.inference.engines.base import Array
+from napari_vstain.core.inference.normalize import Scaling
+from napari_vstain.core.inference.predictor import Predictor
+from napari_vstain.core.inference.sources import PositionSource
+from napari_vstain.core.inference.store import put_tile
+from napari_vstain.core.inference.tiles import Tile, TilePlan, size_of
+from napari_vstain.core.progress import Progress
+
+ANSWER_S = 10
+"""How long a scheduler may take to answer."""
+AHEAD = 2
+"""Tiles that wait for each thread of the cluster."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Runs a batch on the workers of a dask.distributed scheduler."""
+
+    scheduler: str
+    """Its address, like ``tcp://10.0.0.1:8786``."""
+
+    def __call__(self, batch: Batch, opened: Iterator[Opened], outcome: Outcome, progress: Progress) -> None:
+        """Predict what is left of the positions.
+
+        Raises
+        ------
+        DependencyError
+            When dask.distributed is not installed.
+        SettingsError
+            When no scheduler answers at the address, or it has no worker.
+        """
+        with _client(self.scheduler) as client:
+            threads = sum(client.nthreads().values())
+            if not threads:
+                raise SettingsError("scheduler", self.scheduler, "has no worker", "start some: dask worker <address>")
+            predictor = batch.predictor.shared(max(min(client.nthreads().values()), 1))
+            waiting: deque[tuple[Any, Opened, int, Tile]] = deque()
+            try:
+                for work in opened:
+                    begin_or_end(work, BEGIN, outcome, progress, None)
+                    for t, tile in work.pieces():
+                        progress.check()
+                        task = _task(work, predictor, t, tile)
+                        waiting.append((client.submit(_predict_tile, task, pure=False), work, t, tile))
+                        if len(waiting) > AHEAD * threads:
+                            _count(waiting.popleft(), outcome, progress)
+                    while waiting:
+                        _count(waiting.popleft(), outcome, progress)
+                    begin_or_end(work, END, outcome, progress, None)
+            finally:
+                client.cancel([future for future, *_ in waiting], force=True)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """All that a worker needs to predict one tile."""
+
+    predictor: Predictor
+    position: Path
+    channels: tuple[str, ...]
+    t: int
+    plan: TilePlan
+    tile: Tile
+    scaling: Scaling
+    array: Path
+
+
+def _task(work: Opened, predictor: Predictor, t: int, tile: Tile) -> _Task:
+    position = work.position
+    array = Path(work.batch.store.path) / position.key / "0"
+    return _Task(predictor, position.folder, work.batch.channels, t, work.plan, tile, work.scaling(t), array)
+
+
+@lru_cache(maxsize=64)
+def _opened(folder: Path) -> Position:
+    (position,) = open_dataset(folder).positions.values()
+    return position
+
+
+def _predict_tile(task: _Task) -> tuple[int, dict[str, Array] | None]:
+    """Predict and write a tile, on a worker; return its bad pixels, and what has to be blended instead of written."""
+    import zarr
+
+    source = PositionSource(_opened(task.position), task.channels, task.t)
+    block = task.predictor.block(source, task.scaling, task.tile)
+    outputs = task.predictor.compute(task.plan, block)
+    if task.plan.margin:
+        return block.owned_bad, outputs
+    with writing(task.array):
+        put_tile(zarr.open_array(task.array, mode="r+"), task.plan.spec.outputs, task.t, task.tile, outputs)
+    return block.owned_bad, None
+
+
+def _count(item: tuple[Any, Opened, int, Tile], outcome: Outcome, progress: Progress) -> None:
+    """Wait for a tile, and say in the store that it is done."""
+    future, work, t, tile = item
+    while not future.done():
+        progress.check()
+        _wait(future)
+    bad, outputs = future.result()
+    if outputs is None:
+        work.store.count(t, tile, bad)
+    else:
+        for owner, values in work.blenders[t].add(tile, outputs):
+            work.store.write(t, owner, values, bad)
+            bad = 0
+    megapixels = float(np.prod(size_of(tile.owned))) / 1e6
+    outcome.megapixels += megapixels
+    progress.advance(megapixels)
+
+
+def _wait(future: Any) -> None:
+    from distributed import TimeoutError, wait
+
+    try:
+        wait([future], timeout=0.2)
+    except TimeoutError:
+        return
+
+
+def _client(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        remedy = "install it: pip install 'napari-vstain[cluster]'"
+        raise DependencyError("scheduler", address, "needs dask.distributed, which is not installed", remedy) from error
+    try:
+        return Client(address, timeout=ANSWER_S)
+    except (OSError, ValueError) as error:
+        raise SettingsError("scheduler", address, "does not answer", "start one, or correct the address") from error

@@ -1,0 +1,166 @@
+"""Tiles as large as memory allows, smaller after one did not fit, and what that costs in exactness."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from napari_vstain.core.errors import TilingError
+from napari_vstain.core.inference.approximation import blend_error, measured_halo
+from napari_vstain.core.inference.compute import halves, run_tile
+from napari_vstain.core.inference.engines.base import Array, Engine, OutOfMemory
+from napari_vstain.core.inference.memory import pixels_at_once, tile_size
+from napari_vstain.core.inference.regions import put
+from napari_vstain.core.inference.tiles import Region, Tile, TilePlan, plan_tiles, shifted, size_of
+from napari_vstain.core.models.padding import round_up
+from napari_vstain.core.models.spec import ZYX, Dimensions, ModelSpec, OutputSpec
+from napari_vstain.core.progress import CancelToken
+
+T = TypeVar("T")
+
+
+class TileRunner:
+    """An engine that runs tiles within the memory there is, and plans them so that they fit.
+
+    Parameters
+    ----------
+    engine : Engine
+        The network, on normalized intensities.
+    spec : ModelSpec
+        Stride, halo and outputs.
+    """
+
+    def __init__(self, engine: Engine, spec: ModelSpec) -> None:
+        self.engine = engine
+        self.spec = spec
+        self.speed: float | None = None
+        """Pixels that the network computes in a second, as last seen; None before the first tile."""
+        self.budget_px: int | None = None
+        """Pixels that memory allows at once; found out when it is first asked for."""
+        self.most_px: int | None = None
+        """Pixels that may be computed at once, once a tile did not fit in memory."""
+        self._measurements: dict[str, Any] = {}
+
+    def plan(self, shape: ZYX, tile_px: int | None = None, *, z: int | None = None, z_step: int = 1) -> TilePlan:
+        """Return the tiles of an image of `shape`, (Z, Y, X).
+
+        Parameters
+        ----------
+        tile_px : int, optional
+            Side of the owned region, rounded up to the stride; by default the largest that memory allows.
+        z : int, optional
+            Slices of the owned region, by default as many as memory allows; 3D networks take all.
+        z_step : int
+            2.5D: slices from one window to the next.
+        """
+        pixels = self.pixels_at_once
+        slices, *largest = tile_size(shape, self.spec, pixels)
+        y, x = largest
+        if tile_px is not None:
+            shrunk = self.most_px is not None and not self.spec.tile_exact
+            asked = [round_up(tile_px, stride) for stride in self.spec.stride[1:]]
+            slices, (y, x) = 1, [min(pair) if shrunk else pair[0] for pair in zip(asked, largest, strict=True)]
+        size = (slices if z is None else z, y, x)
+        plan = plan_tiles(shape, self.spec, size, z_step=z_step)
+        if len(plan) == 1 or (self.spec.tile_exact and not self._looks_too_far(pixels)):
+            return plan
+        y, x = (round_up(n, stride) for n, stride in zip(shape[1:], self.spec.stride[1:], strict=True))
+        entire = plan_tiles(shape, self.spec, (size[0], y, x), z_step=z_step)
+        if self.most_px is None and entire.cost(entire.tile((0, 0, 0))) <= pixels:
+            return entire
+        if self.spec.tile_exact:
+            return plan_tiles(shape, self.spec, size, z_step=z_step, halo=self._measured_halo(pixels)[0])
+        strides = max(self.spec.stride[1:])
+        return plan_tiles(shape, self.spec, size, margin=min(size[1:]) // 4 // strides * strides, z_step=z_step)
+
+    def caveat(self, plan: TilePlan) -> str:
+        """Return one sentence on what a plan's tiles cost in exactness, measured on a test pattern; "" if nothing."""
+        if plan.halo != self.spec.halo:
+            halo, error = self._measured_halo(self.pixels_at_once)
+            saw = f"the model looks {max(self.spec.halo[1:])} px far and tiles see {max(halo[1:])} px"
+            return f"{saw}: a relative error of about {error:.1g}"
+        if plan.margin:
+            error = self._measured("blend", lambda: blend_error(self.engine, plan, self.pixels_at_once))
+            return (
+                f"the model looks across the whole image and tiles are blended: a relative error of about {error:.1g}"
+            )
+        return ""
+
+    @property
+    def pixels_at_once(self) -> int:
+        """How many pixels the network may compute at once: what fits in memory, as far as is known."""
+        if self.budget_px is None:
+            free = getattr(self.engine, "free_memory_bytes", None)
+            self.budget_px = pixels_at_once(None if free is None else int(free))
+        return self.most_px or self.budget_px
+
+    def _looks_too_far(self, pixels: int) -> bool:
+        """Return True when the halo is larger than the largest tile that memory allows with it."""
+        halo, slices = max(self.spec.halo[1:]), max(self.spec.z_window, 1) + 2 * self.spec.halo[0]
+        return (3 * halo) ** 2 * slices > pixels
+
+    def _measured_halo(self, pixels: int) -> tuple[ZYX, float]:
+        return self._measured("halo", lambda: measured_halo(self.engine, self.spec, pixels))
+
+    def _measured(self, what: str, measure: Callable[[], T]) -> T:
+        """Measure once."""
+        if what not in self._measurements:
+            try:
+                self._measurements[what] = measure()
+            except OutOfMemory:
+                raise too_large(None) from None
+        return cast(T, self._measurements[what])
+
+    def run(self, plan: TilePlan, tile: Tile, values: Array, token: CancelToken | None) -> dict[str, Array]:
+        """Run a tile; when it does not fit in memory, its halves, and remember how much fits.
+
+        Tiles that are no exact parts of the whole cannot be halved: OutOfMemory then asks for another plan.
+        """
+        if self.most_px is None or plan.cost(tile) <= self.most_px or not self.spec.tile_exact:
+            began = time.perf_counter()
+            try:
+                outputs = run_tile(self.engine, plan, tile, values, token)
+            except OutOfMemory:
+                self.most_px = max(plan.cost(tile) // 2, 1)
+                if not self.spec.tile_exact:
+                    raise OutOfMemory if self._can_shrink(plan) else too_large(tile) from None
+            else:
+                self.speed = plan.cost(tile) / max(time.perf_counter() - began, 1e-6)
+                return outputs
+        parts = halves(plan, tile)
+        if len(parts) == 1:
+            raise too_large(tile)
+        return self._joined(plan, tile, parts, values, token)
+
+    def _can_shrink(self, plan: TilePlan) -> bool:
+        """Return True when the next plan of this image will have smaller tiles."""
+        sizes = zip(plan.size, tile_size(plan.shape, self.spec, self.pixels_at_once), strict=True)
+        smaller = [size > least for size, least in sizes]
+        return any(smaller if self.spec.dimensions is Dimensions.TWO else smaller[1:])
+
+    def _joined(
+        self, plan: TilePlan, tile: Tile, parts: list[Tile], values: Array, token: CancelToken | None
+    ) -> dict[str, Array]:
+        joined = {output.task: empty(plan, output, tile.support) for output in self.spec.outputs}
+        for part in parts:
+            if token is not None:
+                token.check()
+            piece = np.ascontiguousarray(values[(slice(None), *shifted(part.read, tile.read))])
+            outputs = self.run(plan, part, piece, token)
+            for output in self.spec.outputs:
+                put(joined[output.task], plan, output, tile.support, part, outputs[output.task])
+        return joined
+
+
+def empty(plan: TilePlan, output: OutputSpec, region: Region) -> Array:
+    """Return an array for an output of a region, (C, Z, Y, X), still to be filled."""
+    size = size_of(plan.output_region(region, output))
+    return np.empty((len(output.channels), *size), np.float32)
+
+
+def too_large(tile: Tile | None) -> TilingError:
+    """Return the error of a tile that cannot be made smaller."""
+    rule = "one tile of the least size does not fit in memory"
+    remedy = "free some memory, or choose another device"
+    return TilingError("tile size", None if tile is None else size_of(tile.owned), rule, remedy)

@@ -1,0 +1,259 @@
+"""Stage 3: predict positions of a dataset into ``predictions.zarr``; what is finished is never computed again."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from napari_vstain.core.data import Dataset, Position, open_dataset
+from napari_vstain.core.errors import SettingsError
+from napari_vstain.core.inference.augment import Augmentation
+from napari_vstain.core.inference.batch import Batch, Outcome, Runner, predict_batch
+from napari_vstain.core.inference.cells import Area
+from napari_vstain.core.inference.elsewhere import Elsewhere
+from napari_vstain.core.inference.engines.base import EngineName, Precision
+from napari_vstain.core.inference.ometiff import save_tiffs
+from napari_vstain.core.inference.predictor import Predictor, load_predictor
+from napari_vstain.core.inference.store import Existing, PredictionStore, Recipe
+from napari_vstain.core.progress import Cancelled, Progress
+from napari_vstain.core.settings import Settings
+from napari_vstain.core.stages import config_path
+from napari_vstain.core.workspace import Workspace
+
+
+class PredictSettings(Settings):
+    """What to predict, with which model, and where it goes."""
+
+    dataset: str = Field(title="Dataset", description="Name of a dataset in the workspace, or path of an OME-Zarr.")
+    experiment: str = Field("", title="Experiment", description="Whose model predicts; needed unless a model is given.")
+    run: str = Field(
+        "",
+        title="Run",
+        description="Run of the experiment; the newest when empty. A run that is named has its own store.",
+    )
+    model: Path | None = Field(
+        None, title="Model", description="A checkpoint or ONNX file, in place of the experiment's own."
+    )
+    elsewhere: Elsewhere = Field(
+        Elsewhere(), title="A model made elsewhere", description="What a VisCy checkpoint or foreign ONNX file lacks."
+    )
+    positions: tuple[str, ...] = Field((), title="Positions", description="Positions like B/03/0; all when empty.")
+    sources: dict[str, str] = Field(
+        {}, title="Source channels", description="The dataset's channel for a source of the model of another name."
+    )
+    region: tuple[int, int, int, int] | None = Field(
+        None, title="Region", description="Top, left, bottom and right edge, in pixels; whole blocks are predicted."
+    )
+    slices: tuple[int, int] | None = Field(None, title="Slices", description="First slice, and the one after the last.")
+    times: tuple[int, int] | None = Field(
+        None, title="Timepoints", description="First timepoint, and the one after the last."
+    )
+    engine: EngineName = Field(EngineName.AUTO, title="Engine", description="What runs the network; auto: the fastest.")
+    device: str = Field("auto", title="Device", description="Where it runs: auto, cpu, cuda, cuda:1, mps.")
+    precision: Precision = Field(
+        Precision.FLOAT32, title="Precision", description="What it computes in: less is faster and less exact."
+    )
+    threads: int | None = Field(None, ge=1, title="Threads", description="CPU threads; all when empty.")
+    tile_px: int | None = Field(
+        None, ge=512, title="Tile size", description="Side of a tile in pixels; chosen from the memory when empty."
+    )
+    z_step: int = Field(
+        1,
+        ge=1,
+        title="Z step",
+        description="2.5D: slices from one window to the next; a slice is the mean over its windows.",
+    )
+    augment: Augmentation = Field(
+        Augmentation.NONE,
+        title="Flips and rotations",
+        description="Mean or median over the eight flips and rotations, with their standard deviation as uncertainty.",
+    )
+    resample: bool = Field(
+        False,
+        title="Resample",
+        description="Predict at the model's voxel size along Y and X, and bring the prediction back onto the image's.",
+    )
+    existing: Existing = Field(
+        Existing.RESUME,
+        title="Existing predictions",
+        description="Go on with them, overwrite them, or skip the position.",
+    )
+    ome_tiff: bool = Field(False, title="OME-TIFF", description="Also save each position as OME-TIFF, for Fiji.")
+    scheduler: str = Field(
+        "", title="Scheduler", description="Address of a dask.distributed scheduler that shares the work: tcp://…"
+    )
+    output: Path | None = Field(
+        None, title="Output", description="The store to write; evaluation/<experiment>/predictions.zarr when empty."
+    )
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What was predicted."""
+
+    store: Path
+    config: Path
+    positions: tuple[str, ...]
+    """Those that are complete as far as they were asked for."""
+    warnings: tuple[str, ...]
+    engine: str
+    """What ran the network, for people."""
+    megapixels: float
+    """What was computed now, of the input's pixels."""
+    tiffs: tuple[Path, ...] = ()
+
+
+def run(
+    settings: PredictSettings, workspace: Workspace, progress: Progress, *, predictor: Predictor | None = None
+) -> PredictResult:
+    """Predict the positions, and save the settings as ``predict_config.yml`` beside the store.
+
+    Parameters
+    ----------
+    predictor : Predictor, optional
+        The model, when it is loaded already.
+
+    Raises
+    ------
+    Cancelled
+        When it was stopped; `kept` is the result so far, and the same command goes on.
+    ChannelError, DatasetError, ModelError, SettingsError, WorkspaceError
+        When something that is named is not there, or does not fit the model.
+    StorageError
+        When the disk is full; what was finished is kept, and the same command goes on.
+    """
+    _checked(settings)
+    progress.phase("Loading the model")
+    dataset = open_dataset(_find(settings.dataset, workspace), workspace)
+    keys = settings.positions or tuple(dataset.positions)
+    predictor = predictor or _predictor(settings, workspace, progress)
+    channels = _channels(dataset, keys, predictor, settings.sources)
+    if settings.resample:
+        predictor = _resampled(predictor, [dataset.position(key) for key in keys])
+    path = _output(settings, workspace)
+    store = PredictionStore(path, predictor, _recipe(settings, predictor, channels, dataset), settings.existing)
+    config = config_path(path.parent, "predict")
+    settings.save(config)
+    batch = Batch(
+        predictor,
+        store,
+        [dataset.position(key) for key in keys],
+        channels,
+        _area(settings),
+        settings.existing,
+        settings.tile_px,
+        settings.z_step,
+    )
+    outcome = Outcome()
+    try:
+        predict_batch(batch, outcome, progress, _runner(settings))
+        tiffs = save_tiffs(path, outcome.positions, progress) if settings.ome_tiff else ()
+    except Cancelled as stopped:
+        raise Cancelled(kept=_result(batch, outcome, config)) from stopped
+    return _result(batch, outcome, config, tiffs)
+
+
+def _find(dataset: str, workspace: Workspace) -> Path:
+    path = Path(dataset).expanduser()
+    return path if path.is_dir() else workspace.dataset(dataset)
+
+
+def _predictor(settings: PredictSettings, workspace: Workspace, progress: Progress) -> Predictor:
+    path = settings.model or workspace.experiment(settings.experiment).run(settings.run).checkpoint
+    return load_predictor(
+        path,
+        augment=settings.augment,
+        elsewhere=settings.elsewhere,
+        token=progress.token,
+        engine=settings.engine,
+        device=settings.device,
+        precision=settings.precision,
+        threads=settings.threads,
+    )
+
+
+def _resampled(predictor: Predictor, positions: Sequence[Position]) -> Predictor:
+    """Return the predictor for the positions' voxel size, which they must share."""
+    from napari_vstain.core.inference.resampling import ResampledPredictor, factors_of
+
+    sizes = {position.spacing_um: position.key for position in positions}
+    if len(sizes) > 1:
+        rule = f"needs one voxel size, and positions {' and '.join(list(sizes.values())[:2])} differ"
+        raise SettingsError("resample", True, rule, "predict them one by one, each into its own output")
+    factors = factors_of(predictor.model, next(iter(sizes), None))
+    return predictor if factors == (1, 1) else ResampledPredictor(predictor, factors)
+
+
+def _checked(settings: PredictSettings) -> None:
+    if settings.model is None and not settings.experiment:
+        raise SettingsError("experiment", None, "is needed when no model is given", "name an experiment or a model")
+
+
+def _output(settings: PredictSettings, workspace: Workspace) -> Path:
+    """Return the store: of the experiment, of a run of it that was named, or of a model that belongs to none."""
+    if settings.output is not None:
+        return settings.output.expanduser()
+    if settings.experiment:
+        experiment = workspace.experiment(settings.experiment)
+        return experiment.predictions(experiment.run(settings.run) if settings.run else None)
+    assert settings.model is not None
+    name = re.sub(r"[^A-Za-z0-9_.\-]+", "_", settings.model.stem).lstrip("_.-") or "model"
+    return workspace.experiment(name).predictions()
+
+
+def _channels(
+    dataset: Dataset, keys: Sequence[str], predictor: Predictor, sources: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the dataset's source channels, once every position was asked for them."""
+    unknown = [name for name in sources if name not in predictor.spec.sources]
+    if unknown:
+        rule = f"is no source of the model, which takes {', '.join(predictor.spec.sources)}"
+        raise SettingsError("sources", unknown[0], rule, "name one of these")
+    channels = tuple(sources.get(name, name) for name in predictor.spec.sources)
+    for key in keys:
+        for channel in channels:
+            dataset.position(key).channel_index(channel)
+    return channels
+
+
+def _area(settings: PredictSettings) -> Area:
+    top, left, bottom, right = settings.region or (None, None, None, None)
+    times, slices = (slice(*part) if part else slice(None) for part in (settings.times, settings.slices))
+    return Area(times, slices, slice(top, bottom), slice(left, right))
+
+
+def _recipe(settings: PredictSettings, predictor: Predictor, channels: Sequence[str], dataset: Dataset) -> Recipe:
+    details: dict[str, Any] = {
+        "dataset": dataset.name,
+        "sources": list(channels),
+        "augment": str(predictor.augment),
+        "precision": predictor.engine.precision,
+        "z_step": settings.z_step,
+    }
+    if (factors := getattr(predictor, "factors", None)) is not None:
+        details["resampled"] = list(factors)
+    return Recipe(settings.model_dump(mode="json"), predictor.model.fingerprint, details)
+
+
+def _runner(settings: PredictSettings) -> Runner | None:
+    if not settings.scheduler:
+        return None
+    from napari_vstain.core.inference.cluster import Cluster
+
+    return Cluster(settings.scheduler)
+
+
+def _result(batch: Batch, outcome: Outcome, config: Path, tiffs: Sequence[Path] = ()) -> PredictResult:
+    engine = batch.predictor.engine
+    return PredictResult(
+        batch.store.path,
+        config,
+        tuple(outcome.positions),
+        tuple(outcome.warnings),
+        f"{engine.name} on {engine.device}, {engine.precision}",
+        outcome.megapixels,
+        tuple(tiffs),
+    )

@@ -1,0 +1,265 @@
+"""A receptive field computed exactly: intervals of pixels are followed from the output back through every layer."""
+
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from math import floor, lcm
+from typing import Any, Protocol
+
+from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
+
+from napari_vstain.core.models.receptive_field import ReceptiveField, UnknownLayer
+from napari_vstain.core.models.spec import Dimensions
+
+POINTWISE_MODULES: tuple[type[nn.Module], ...] = (
+    nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish,
+    nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh,
+    nn.Dropout, nn.Dropout2d, nn.Dropout3d,
+)  # fmt: skip
+POINTWISE_FUNCTIONS = frozenset({
+    "add", "iadd", "add_", "sub", "mul", "imul", "mul_", "truediv", "neg", "relu", "relu_", "leaky_relu", "elu", "gelu",
+    "silu", "sigmoid", "tanh", "softplus", "dropout", "contiguous", "clone",
+})  # fmt: skip
+_TRACING = (TypeError, ValueError, AttributeError, RuntimeError, KeyError, IndexError, NotImplementedError)
+"""What a network raises whose path depends on its input; `torch.fx`'s own TraceError is a ValueError."""
+
+
+def walk_layers(network: nn.Module, dimensions: Dimensions) -> ReceptiveField:
+    """Return how far a network looks, over every phase of its stride.
+
+    Raises
+    ------
+    UnknownLayer
+        When a layer is of a kind that is not known here, or the network's path depends on its input.
+    """
+    graph = _trace(network)
+    axes = (-3, -2, -1) if dimensions is Dimensions.THREE else (-2, -1)
+    fields = [(0, 1)] * (3 - len(axes)) + [_along(_layers(graph, network, axis)) for axis in axes]
+    (rz, sz), (ry, sy), (rx, sx) = fields
+    return ReceptiveField((rz, ry, rx), (sz, sy, sx), not any(map(_looks_across, network.modules())))
+
+
+class Layer(Protocol):
+    """One axis of a layer: the input indices ``first(i)..last(i)`` that output index i reads."""
+
+    @property
+    def scale(self) -> Fraction:
+        """Input pixels per output pixel."""
+        ...
+
+    def first(self, index: int) -> int: ...
+
+    def last(self, index: int) -> int: ...
+
+
+class Pointwise:
+    """A layer that reads the pixel it writes."""
+
+    scale = Fraction(1)
+
+    def first(self, index: int) -> int:
+        return index
+
+    last = first
+
+
+class Window:
+    """A convolution or a pooling."""
+
+    def __init__(self, kernel: int, stride: int, padding: int, dilation: int = 1) -> None:
+        self.scale = Fraction(stride)
+        self.stride, self.padding, self.reach = stride, padding, dilation * (kernel - 1)
+
+    def first(self, index: int) -> int:
+        return index * self.stride - self.padding
+
+    def last(self, index: int) -> int:
+        return index * self.stride - self.padding + self.reach
+
+
+class Transposed:
+    """A transposed convolution: input j writes outputs ``j * stride - padding`` and `reach` beyond."""
+
+    def __init__(self, kernel: int, stride: int, padding: int, dilation: int = 1) -> None:
+        self.scale = Fraction(1, stride)
+        self.stride, self.padding, self.reach = stride, padding, dilation * (kernel - 1)
+
+    def first(self, index: int) -> int:
+        return -((self.reach - self.padding - index) // self.stride)
+
+    def last(self, index: int) -> int:
+        return (index + self.padding) // self.stride
+
+
+class Nearest:
+    """Nearest-neighbour upsampling by a whole factor."""
+
+    def __init__(self, factor: int) -> None:
+        self.scale = Fraction(1, factor)
+        self.factor = factor
+
+    def first(self, index: int) -> int:
+        return index // self.factor
+
+    last = first
+
+
+class Linear:
+    """Linear upsampling by a whole factor, pixel centres aligned (``align_corners=False``)."""
+
+    def __init__(self, factor: int) -> None:
+        self.scale = Fraction(1, factor)
+
+    def first(self, index: int) -> int:
+        return floor((index + Fraction(1, 2)) * self.scale - Fraction(1, 2))
+
+    def last(self, index: int) -> int:
+        return self.first(index) + 1
+
+
+def _along(layers: dict[fx.Node, Layer]) -> tuple[int, int]:
+    """Return the radius and the total stride along one axis."""
+    scales = _scales(layers)
+    stride = lcm(*(scale.numerator for scale in scales.values()))
+    outputs = [source for node in layers if node.op == "output" for source in node.all_input_nodes]
+    radius = 0
+    for output in outputs:
+        for index in range(floor(stride / scales[output])):
+            here = floor(index * scales[output])
+            first, last = _reads(layers, output, index)
+            radius = max(radius, here - first, last - here)
+    return radius, stride
+
+
+def _scales(layers: dict[fx.Node, Layer]) -> dict[fx.Node, Fraction]:
+    """Return, for each node, how many input pixels one of its pixels is."""
+    scales: dict[fx.Node, Fraction] = {}
+    for node, layer in layers.items():
+        before = {scales[source] for source in node.all_input_nodes} or {Fraction(1)}
+        if len(before) > 1 and node.op != "output":
+            raise UnknownLayer(f"{node.name} joins images of different sizes")
+        scales[node] = max(before) * layer.scale
+    return scales
+
+
+def _reads(layers: dict[fx.Node, Layer], output: fx.Node, index: int) -> tuple[int, int]:
+    """Return the first and last input pixel that pixel `index` of a node depends on."""
+    intervals = {output: (index, index)}
+    for node in reversed(layers):
+        if node not in intervals:
+            continue
+        first, last = intervals[node]
+        if node.op == "placeholder":
+            return first, last
+        read = layers[node].first(first), layers[node].last(last)
+        for source in node.all_input_nodes:
+            known = intervals.get(source, read)
+            intervals[source] = min(known[0], read[0]), max(known[1], read[1])
+    return index, index
+
+
+def _layers(graph: fx.Graph, network: nn.Module, axis: int) -> dict[fx.Node, Layer]:
+    """Return one axis of every layer of a network, in the order in which they run."""
+    return {node: _layer(node, network, axis) for node in graph.nodes}
+
+
+def _layer(node: fx.Node, network: nn.Module, axis: int) -> Layer:
+    if node.op in ("placeholder", "output"):
+        return Pointwise()
+    if node.op == "call_module":
+        return _module(network.get_submodule(str(node.target)), axis)
+    if node.op in ("call_function", "call_method"):
+        return _function(node)
+    raise UnknownLayer(f"{node.op} {node.target}")
+
+
+def _module(module: nn.Module, axis: int) -> Layer:
+    if getattr(module, "pointwise", False):
+        return Pointwise()
+    for kinds, layer in _MODULES:
+        if isinstance(module, kinds):
+            return layer(module, axis)
+    raise UnknownLayer(type(module).__name__)
+
+
+def _function(node: fx.Node) -> Layer:
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    if name in POINTWISE_FUNCTIONS or (name in ("cat", "concat") and _joins_channels(node)):
+        return Pointwise()
+    raise UnknownLayer(str(name))
+
+
+def _joins_channels(node: fx.Node) -> bool:
+    return bool((node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)) == 1)
+
+
+def _window(module: Any, axis: int) -> Layer:
+    kernel = _axis(module.kernel_size, axis)
+    stride = _axis(module.stride or module.kernel_size, axis)
+    dilation = _axis(getattr(module, "dilation", 1), axis)
+    if module.padding == "same":
+        return Window(kernel, stride, dilation * (kernel - 1) // 2, dilation)
+    return Window(kernel, stride, 0 if module.padding == "valid" else _axis(module.padding, axis), dilation)
+
+
+def _transposed(module: Any, axis: int) -> Layer:
+    kernel, stride, padding, dilation = (
+        _axis(value, axis) for value in (module.kernel_size, module.stride, module.padding, module.dilation)
+    )
+    return Transposed(kernel, stride, padding, dilation)
+
+
+def _upsampling(module: Any, axis: int) -> Layer:
+    factor = _axis(module.scale_factor, axis) if module.scale_factor else 0
+    if factor != int(factor) or factor < 1 or module.align_corners:
+        raise UnknownLayer("Upsample")
+    if module.mode.startswith("nearest"):
+        return Nearest(int(factor))
+    if module.mode in ("linear", "bilinear", "trilinear"):
+        return Linear(int(factor)) if factor > 1 else Pointwise()
+    raise UnknownLayer(f"Upsample {module.mode}")
+
+
+def _axis(value: Any, axis: int) -> Any:
+    if not isinstance(value, Iterable):
+        return value
+    values = tuple(value)
+    if len(values) < -axis:
+        raise UnknownLayer("a layer of fewer dimensions")
+    return values[axis]
+
+
+def _pointwise(module: nn.Module, axis: int) -> Layer:
+    return Pointwise()
+
+
+_MODULES: tuple[tuple[Any, Callable[[Any, int], Layer]], ...] = (
+    (_ConvTransposeNd, _transposed),
+    ((_ConvNd, _MaxPoolNd, _AvgPoolNd), _window),
+    (nn.Upsample, _upsampling),
+    ((*POINTWISE_MODULES, _BatchNorm, _InstanceNorm, nn.GroupNorm), _pointwise),
+)
+
+
+def _looks_across(module: nn.Module) -> bool:
+    """Return True for a normalization by the statistics of the image in front of it."""
+    if isinstance(module, (_BatchNorm, _InstanceNorm)):
+        return not module.track_running_stats
+    return isinstance(module, nn.GroupNorm)
+
+
+class _Tracer(fx.Tracer):
+    """Keeps our reshaping of Z whole: it moves no pixel in Y and X."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return getattr(m, "pointwise", False) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _trace(network: nn.Module) -> fx.Graph:
+    try:
+        return _Tracer().trace(network)
+    except _TRACING as error:
+        raise UnknownLayer(f"{type(network).__name__}: {error}") from error

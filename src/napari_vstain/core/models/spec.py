@@ -1,0 +1,163 @@
+"""What a model says of itself: all that a checkpoint, an ONNX file, a dock and a model card exchange."""
+
+import hashlib
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from napari_vstain.core.errors import ChannelError
+from napari_vstain.core.settings import Settings
+
+SCHEMA_VERSION = 1
+ZYX = tuple[int, int, int]
+
+
+class Dimensions(StrEnum):
+    """What a network takes: one slice (BCYX), a sliding window of slices, or a whole stack (both BCZYX)."""
+
+    TWO = "2D"
+    WINDOW = "2.5D"
+    THREE = "3D"
+
+
+class OutputKind(StrEnum):
+    """What the values of an output mean; it decides normalization, default loss and layer type."""
+
+    FLUORESCENCE = "fluorescence"
+    MASK = "mask"
+    DISTANCE = "distance"
+    POINTS = "points"
+    EMBEDDING = "embedding"
+
+
+class Statistics(Settings):
+    """Intensity statistics of one channel, in VisCy's terms and in the channel's own units."""
+
+    mean: float
+    std: float
+    median: float
+    iqr: float
+    min: float | None = None
+    max: float | None = None
+    p1: float | None = None
+    p5: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    p95_p5: float | None = None
+    p99_p1: float | None = None
+    otsu_threshold: float | None = None
+
+
+class Normalization(Settings):
+    """How intensities become what a network sees: ``(x - subtract) / (divide + 1e-8)``."""
+
+    level: Literal["dataset", "fov", "timepoint"] = Field(
+        "dataset", title="Level", description="Whose statistics are used: the training dataset's, or each image's own."
+    )
+    subtract: Literal["mean", "median", "min", "p1", "p5"] = Field(
+        "mean", title="Subtract", description="The statistic that is subtracted."
+    )
+    divide: Literal["std", "iqr", "p95_p5", "p99_p1"] = Field(
+        "std", title="Divide by", description="The statistic that is divided by."
+    )
+
+    def offset_and_divisor(self, statistics: Statistics) -> tuple[float, float]:
+        """Return ``(offset, divisor)``, in the channel's units, of ``(x - offset) / divisor``."""
+        offset, divisor = getattr(statistics, self.subtract), getattr(statistics, self.divide)
+        if offset is None or divisor is None:
+            missing = self.subtract if offset is None else self.divide
+            raise ChannelError(
+                "normalization", missing, "is not among the stored statistics", "run `vstain preprocess`"
+            )
+        return float(offset), float(divisor) + 1e-8
+
+
+class OutputSpec(Settings):
+    """One output of a network: what a task predicts."""
+
+    task: str = Field("stain", title="Task", description="The name of the output.")
+    channels: tuple[str, ...] = Field(title="Targets", description="The stain channels, in the output's order.")
+    kind: OutputKind = OutputKind.FLUORESCENCE
+    scale: tuple[float, float, float] = Field(
+        (1, 1, 1), title="Scale", description="Output pixels per input pixel, (Z, Y, X); 0 in Z projects the stack."
+    )
+
+
+class ModelSpec(Settings):
+    """All that a model says of itself. Lengths are (Z, Y, X); in 2D, Z counts one slice and no halo."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str = ""
+    """``<experiment>/<run>`` or a file's name: for people, never for finding anything."""
+    weights: str = ""
+    """SHA-256 of the weights, first 16 hex digits: the model's fingerprint."""
+    sources: tuple[str, ...]
+    """Source channels by name, in the network's order."""
+    outputs: tuple[OutputSpec, ...]
+    dimensions: Dimensions = Dimensions.TWO
+    z_window: int = Field(1, ge=1)
+    """Slices that the network takes at once: 1 in 2D; in 3D, the least it can take."""
+    stride: ZYX = (1, 1, 1)
+    """Total stride: tile origins and sizes are multiples of it, in pixels."""
+    halo: ZYX = (0, 0, 0)
+    """One-sided context in pixels: the receptive-field radius, rounded up to the stride."""
+    tile_exact: bool = True
+    """False when the network looks across the whole image (InstanceNorm, GRN), so that no halo is exact."""
+    border: Literal["reflect", "network"] = "reflect"
+    """What lies beyond the image: its reflection, as in our training, or what the network itself puts there, as
+    those predict who made it."""
+    source_normalization: Normalization = Normalization()
+    target_normalization: Normalization = Normalization()
+    """Its level is always the training dataset's."""
+    statistics: dict[str, Statistics] = Field(default_factory=dict)
+    """Of the training positions, for every source and target channel."""
+    spacing_um: tuple[float | None, float, float] | None = None
+    """Voxel size of the training data in micrometres; None when it was not known."""
+    novelty: dict[str, Any] = Field(default_factory=dict)
+    """What is known of how inputs may look: the calibrated score of `core.inference.trust`."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The network: ``{class_path, init_args}``."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """Where the model comes from: experiment, run, dataset, positions of each split, epochs, metrics."""
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Every target channel of every output, in order."""
+        return tuple(channel for output in self.outputs for channel in output.channels)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the weights and of everything that changes a prediction; 16 hex digits."""
+        ignored = {"name", "novelty", "training", "versions", "schema_version"}
+        text = self.model_dump_json(exclude=ignored)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def source_offset_and_divisor(self, channel: str) -> tuple[float, float]:
+        """Return the training dataset's ``(offset, divisor)`` of a source channel."""
+        return self.source_normalization.offset_and_divisor(self._statistics(channel))
+
+    def target_offset_and_divisor(self, channel: str) -> tuple[float, float]:
+        """Return ``(offset, divisor)`` such that ``prediction * divisor + offset`` is in the target's units."""
+        return self.target_normalization.offset_and_divisor(self._statistics(channel))
+
+    def _statistics(self, channel: str) -> Statistics:
+        if channel not in self.statistics:
+            known = ", ".join(self.statistics) or "none"
+            raise ChannelError("channel", channel, f"the model has statistics of {known} only", "train it again")
+        return self.statistics[channel]
+
+    @field_validator("sources", "outputs")
+    @classmethod
+    def _not_empty(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not value:
+            raise ValueError("must name at least one channel")
+        return value
+
+    @model_validator(mode="after")
+    def _on_the_stride_grid(self) -> "ModelSpec":
+        for axis, halo, stride in zip("ZYX", self.halo, self.stride, strict=True):
+            if stride < 1 or halo < 0 or halo % stride:
+                raise ValueError(f"halo {axis} {halo} px must be a multiple of the stride {stride} px")
+        return self

@@ -1,0 +1,143 @@
+"""Settings are frozen values that a YAML file, a form and the command line share."""
+
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from napari_vstain.core.errors import SettingsError
+from napari_vstain.core.files import write_text
+
+AUXILIARY = "_aux"
+"""A section at any level that holds values to refer to, and is dropped before validation."""
+PRESET = "preset"
+"""A top-level key that names a packaged file whose values this one overrides."""
+_REFERENCE = re.compile(r"(\\*)\$\{")
+
+
+class Settings(BaseModel):
+    """A frozen value: unknown keys are errors, and every field says its unit and bounds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Return the settings that a mapping holds.
+
+        Raises
+        ------
+        SettingsError
+            Naming the first field that breaks its rule.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise _first_problem(error, cls) from error
+
+    @classmethod
+    def load(cls, path: Path | str, overrides: Iterable[str] = ()) -> Self:
+        """Return the settings in a YAML file; `overrides` are ``key.sub=value``."""
+        return cls.parse(load_config(path, overrides))
+
+    def save(self, path: Path | str) -> None:
+        """Write the settings as YAML, atomically."""
+        save_config(self.model_dump(mode="json"), path)
+
+
+def load_config(path: Path | str, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Return a YAML file with its preset and interpolations resolved and `_aux` dropped."""
+    return resolve(_read_mapping(Path(path)), overrides)
+
+
+def resolve(values: Mapping[str, Any], overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Return `values` over their preset, overridden, interpolated (`${a.b}`), without `_aux`.
+
+    Raises
+    ------
+    SettingsError
+        For an unknown preset or a reference to nothing.
+    """
+    layers = [*_preset(values), {key: value for key, value in values.items() if key != PRESET}]
+    try:
+        merged = OmegaConf.merge(*(OmegaConf.create(dict(layer)) for layer in layers))
+        merged.merge_with_dotlist(list(overrides))
+        resolved = OmegaConf.to_container(merged, resolve=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        key = getattr(error, "full_key", None) or "settings"
+        raise SettingsError(key, None, str(error).splitlines()[0], "correct the reference") from error
+    return dict(_without_auxiliary(resolved))
+
+
+def save_config(values: Mapping[str, Any], path: Path | str, header: str = "") -> None:
+    """Write a mapping as YAML, atomically, under a `header` of comment lines."""
+    comment = "".join(f"# {line}\n" for line in header.splitlines())
+    text = yaml.safe_dump(_escaped(dict(values)), sort_keys=False, allow_unicode=False)
+    write_text(Path(path), comment + text)
+
+
+def preset_names() -> list[str]:
+    """Return the presets that come with the package."""
+    return sorted(entry.name.removesuffix(".yml") for entry in _presets().iterdir() if entry.name.endswith(".yml"))
+
+
+def _presets() -> Any:
+    return resources.files("napari_vstain.core") / "presets"
+
+
+def _preset(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    name = values.get(PRESET)
+    if name is None:
+        return []
+    if name not in preset_names():
+        raise SettingsError(PRESET, name, "no preset of this name", f"choose one of {', '.join(preset_names())}")
+    return [yaml.safe_load((_presets() / f"{name}.yml").read_text(encoding="utf-8"))]
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError("settings file", path, "cannot be read", "check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = str(error).splitlines()[-1].strip()
+        raise SettingsError("settings file", path, f"is not YAML ({where})", "correct it") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingsError("settings file", path, "must hold `name: value` lines", "correct it")
+    return values
+
+
+def _without_auxiliary(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_auxiliary(item) for key, item in value.items() if key != AUXILIARY}
+    if isinstance(value, list):
+        return [_without_auxiliary(item) for item in value]
+    return value
+
+
+def _escaped(value: Any) -> Any:
+    """Return `value` with every literal ``${`` written so that it is not taken for a reference."""
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in value]
+    return _REFERENCE.sub(r"\1\1\\${", value) if isinstance(value, str) else value
+
+
+def _first_problem(error: ValidationError, model: type[BaseModel]) -> SettingsError:
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"]) or model.__name__
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields)
+        return SettingsError(field, None, f"is no setting of {model.__name__}", f"use one of {known}")
+    if problem["type"] == "missing":
+        return SettingsError(field, None, f"is needed by {model.__name__}", "give it a value")
+    rule = problem["msg"].removeprefix("Value error, ")
+    return SettingsError(field, problem["input"], rule[:1].lower() + rule[1:], "correct the value")

@@ -1,0 +1,45 @@
+"""What a training hands out while it runs and when it ends."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.workspace import Run
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """The loss of one batch."""
+
+    step: int
+    """Batches learned from, this one included."""
+    loss: float
+
+
+@dataclass(frozen=True)
+class EpochLosses:
+    """The losses of one epoch."""
+
+    epoch: int
+    """Counted from 0."""
+    step: int
+    train_loss: float
+    validation_loss: float | None
+    """None when no position is kept for validation."""
+    lr: float
+    """Learning rate at the end of the epoch."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training made; after a stop, what it had made by then."""
+
+    run: Run
+    checkpoint: Path
+    """The one to predict with: of the lowest validation loss, else the last."""
+    spec: ModelSpec
+    epochs: int
+    """Epochs that were finished."""
+    best_loss: float
+    """Lowest validation loss, or training loss without validation; NaN when no epoch was finished."""
+    stopped: bool

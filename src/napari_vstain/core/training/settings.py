@@ -1,0 +1,98 @@
+"""The settings of a training are the file that LightningCLI reads, and the name of the experiment."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from pydantic import Field
+
+from napari_vstain.core.settings import PRESET, Settings, resolve
+
+MODULE = "napari_vstain.core.training.module.StainingModule"
+DATA = "napari_vstain.core.training.data.PatchDataModule"
+DEFAULT_PRESET = "unet"
+
+
+class TrainSettings(Settings):
+    """A LightningCLI file, with the experiment that the run belongs to.
+
+    Networks, losses, optimizers, schedules and callbacks are named by their import paths, as ``class_path`` and
+    ``init_args``. The file without `experiment` and `threads` works with plain LightningCLI.
+    """
+
+    experiment: str = Field(title="Experiment", description="The folder under models/ that the run goes to.")
+    threads: int | None = Field(
+        None, ge=1, title="CPU threads", description="Cores that the network may use; all of them when empty."
+    )
+    seed_everything: int | bool = Field(
+        0, title="Seed", description="The same seed gives the same first weights and patches."
+    )
+    trainer: dict[str, Any] = Field(
+        default_factory=dict, title="Trainer", description="Arguments of Lightning's Trainer: max_epochs, precision, …"
+    )
+    model: dict[str, Any] = Field(title="Model", description="The LightningModule: its class_path and init_args.")
+    data: dict[str, Any] = Field(title="Data", description="The LightningDataModule: its class_path and init_args.")
+    ckpt_path: str | None = Field(
+        None, title="Resume from", description="A checkpoint of an earlier run to go on from, weights and optimizer."
+    )
+
+    @classmethod
+    def quick(
+        cls,
+        experiment: str,
+        dataset: str,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        train: Sequence[str] = (),
+        validate: Sequence[str] = (),
+        test: Sequence[str] = (),
+        epochs: int | None = None,
+        patch_px: int | None = None,
+        batch_size: int | None = None,
+        batches_per_epoch: int | None = None,
+        learning_rate: float | None = None,
+        features: Sequence[int] | None = None,
+        seed: int | None = None,
+        threads: int | None = None,
+        preset: str = DEFAULT_PRESET,
+    ) -> Self:
+        """Return the settings of a preset with what a dock or a command line asks for; None keeps the preset's value.
+
+        Parameters
+        ----------
+        dataset : str
+            Name of a dataset in the workspace, or path of an OME-Zarr.
+        train, validate, test : sequence of str
+            Positions; when `train` is empty the positions are split by a hash of their keys.
+        """
+        network = {"in_channels": len(sources), "out_channels": len(targets), "features": _list(features)}
+        patches = {"size_px": patch_px, "batch_size": batch_size, "batches_per_epoch": batches_per_epoch}
+        data = {"dataset": dataset, "sources": list(sources), "targets": list(targets), "seed": seed}
+        splits = {"train": list(train), "validate": list(validate), "test": list(test)}
+        values = {
+            PRESET: preset,
+            "experiment": experiment,
+            "threads": threads,
+            "seed_everything": seed,
+            "trainer": _given({"max_epochs": epochs}),
+            "model": {
+                "init_args": {
+                    "network": {"init_args": _given(network)},
+                    "optimizer": {"init_args": _given({"lr": learning_rate})},
+                }
+            },
+            "data": {"init_args": _given({**data, **splits}) | {"patches": _given(patches)}},
+        }
+        return cls.parse(resolve(_given(values)))
+
+    def lightning(self) -> dict[str, Any]:
+        """Return the file as plain LightningCLI reads it."""
+        return self.model_dump(mode="json", exclude={"experiment", "threads", "ckpt_path"})
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _list(values: Sequence[int] | None) -> list[int] | None:
+    return None if values is None else list(values)

@@ -1,0 +1,272 @@
+"""A workspace is a folder of four folders: datasets, models, evaluation, deployment."""
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import yaml
+
+from napari_vstain.core.errors import WorkspaceError
+from napari_vstain.core.files import check_writable, write_text, writing
+
+FOLDERS = ("datasets", "models", "evaluation", "deployment")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder tree that the five stages share; make one with `create` or `open`."""
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path | str) -> "Workspace":
+        """Make the four folders under `root`; what is there already stays.
+
+        Raises
+        ------
+        StorageError
+            When `root` cannot be written.
+        WorkspaceError
+            When `root` is a file or an OME-Zarr.
+        """
+        path = Path(root).expanduser().absolute()
+        _refuse_other_things(path)
+        check_writable(path)
+        for name in FOLDERS:
+            with writing(path):
+                (path / name).mkdir(exist_ok=True)
+        return cls(path)
+
+    @classmethod
+    def open(cls, root: Path | str) -> "Workspace":
+        """Return the workspace at `root`.
+
+        Raises
+        ------
+        WorkspaceError
+            When one of the four folders is missing.
+        """
+        path = Path(root).expanduser().absolute()
+        _refuse_other_things(path)
+        missing = [name for name in FOLDERS if not (path / name).is_dir()]
+        if missing:
+            rule = f"is no workspace, it has no folder {', '.join(missing)}"
+            raise WorkspaceError("workspace", path, rule, f"make one with `vstain new {path}`")
+        return cls(path)
+
+    @staticmethod
+    def is_one(root: Path | str) -> bool:
+        """Return True if `root` has the four folders."""
+        return all((Path(root) / name).is_dir() for name in FOLDERS)
+
+    @property
+    def datasets(self) -> Path:
+        """Registered, preprocessed OME-Zarr stores, or links to stores elsewhere."""
+        return self.root / "datasets"
+
+    def dataset_names(self) -> list[str]:
+        """Return the names of the datasets, linked ones included, sorted."""
+        paths = [*self.datasets.glob("*.zarr"), *self.datasets.glob("*.link")]
+        return sorted({path.stem for path in paths})
+
+    def dataset(self, name: str) -> Path:
+        """Return where the dataset `name` is; `name` may leave out the date when that is unambiguous.
+
+        Raises
+        ------
+        WorkspaceError
+            When there is none, or several, or its link leads nowhere.
+        """
+        path = self.datasets / f"{self._full_name(name)}.zarr"
+        return path if path.exists() else _follow(path.with_suffix(".link"))
+
+    def new_dataset(self, name: str, on: date | None = None) -> Path:
+        """Return the path for a new dataset, ``datasets/<yyyy_dd_mm>_<name>.zarr``; nothing is written."""
+        day = on or date.today()
+        path = self.datasets / f"{day:%Y_%d_%m}_{checked_name('dataset', name)}.zarr"
+        if path.exists():
+            raise WorkspaceError("dataset", path.stem, "is there already", "choose another name")
+        return path
+
+    def link_dataset(self, store: Path | str) -> str:
+        """Register a store that stays where it is; return its name here."""
+        target = Path(store).expanduser().absolute()
+        name = checked_name("dataset", re.sub(r"[^A-Za-z0-9_.\-]+", "_", target.name.removesuffix(".zarr")))
+        link = self.datasets / f"{name}.link"
+        if (self.datasets / f"{name}.zarr").exists() or (link.exists() and _follow(link) != target):
+            raise WorkspaceError("dataset", name, "is there already", "rename the store before you link it")
+        write_text(link, yaml.safe_dump({"path": str(target)}))
+        return name
+
+    def sidecar(self, store: Path | str) -> Path:
+        """Return the folder for what belongs to a store that cannot be written itself."""
+        return self.datasets / f"{Path(store).name.removesuffix('.zarr')}.sidecar"
+
+    def experiments(self) -> list[str]:
+        """Return the names of the experiments that have a folder under ``models/``."""
+        return sorted(path.name for path in (self.root / "models").iterdir() if path.is_dir())
+
+    def experiment(self, name: str) -> "Experiment":
+        """Return the experiment `name`, which need not exist yet."""
+        return Experiment(self, checked_name("experiment", name))
+
+    def _full_name(self, name: str) -> str:
+        names = self.dataset_names()
+        if name in names:
+            return name
+        matches = [known for known in names if known.split("_", 3)[3:] == [name]]
+        if len(matches) == 1:
+            return matches[0]
+        rule = f"the workspace has {', '.join(matches or names) or 'no dataset'}"
+        raise WorkspaceError("dataset", name, rule, "choose one of these, or import one with `vstain import`")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training in an experiment; `number` ties its folder to its configuration file."""
+
+    experiment: "Experiment"
+    number: int
+
+    @property
+    def name(self) -> str:
+        """The folder's name, as Lightning's loggers write it."""
+        return f"version_{self.number}"
+
+    @property
+    def folder(self) -> Path:
+        """Logs and checkpoints."""
+        return self.experiment.logs / self.name
+
+    @property
+    def config(self) -> Path:
+        """The configuration that made the run: `vstain train -c` replays it."""
+        return self.experiment.models / f"training_config{self.number}.yml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint to predict with: the best, else the last.
+
+        Raises
+        ------
+        WorkspaceError
+            When the run has none.
+        """
+        for name in ("best.ckpt", "last.ckpt"):
+            if (self.checkpoints / name).is_file():
+                return self.checkpoints / name
+        raise WorkspaceError("run", self.name, "has no checkpoint", "train it longer, or choose another run")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A name that the folders under models, evaluation and deployment share."""
+
+    workspace: Workspace
+    name: str
+
+    @property
+    def models(self) -> Path:
+        """Configurations and logs of training."""
+        return self.workspace.root / "models" / self.name
+
+    @property
+    def logs(self) -> Path:
+        """One folder a run."""
+        return self.models / "lightning_logs"
+
+    @property
+    def evaluation(self) -> Path:
+        """Predictions, ground truth and metrics."""
+        return self.workspace.root / "evaluation" / self.name
+
+    @property
+    def groundtruth(self) -> Path:
+        """Proofread ground truth."""
+        return self.evaluation / "groundtruth"
+
+    @property
+    def metrics(self) -> Path:
+        """The tidy table of metrics."""
+        return self.evaluation / "metrics.csv"
+
+    @property
+    def deployment(self) -> Path:
+        """Exported models."""
+        return self.workspace.root / "deployment" / self.name
+
+    def predictions(self, run: Run | None = None) -> Path:
+        """Return where predictions go: of the chosen run, or of another one when `run` is given."""
+        name = "predictions.zarr" if run is None else f"predictions_{run.name}.zarr"
+        return self.evaluation / name
+
+    def runs(self) -> list[Run]:
+        """Return the runs that have a folder, oldest first."""
+        numbers = sorted(int(path.name.removeprefix("version_")) for path in self.logs.glob("version_[0-9]*"))
+        return [Run(self, number) for number in numbers]
+
+    def run(self, name: str = "") -> Run:
+        """Return the run of that name, or the newest.
+
+        Raises
+        ------
+        WorkspaceError
+            When there is none.
+        """
+        runs = [run for run in self.runs() if name in ("", run.name, str(run.number))]
+        if not runs:
+            known = ", ".join(run.name for run in self.runs()) or "no run yet"
+            raise WorkspaceError(
+                "run", name or self.name, f"the experiment has {known}", "train one with `vstain train`"
+            )
+        return runs[-1]
+
+    def new_run(self) -> Run:
+        """Return the next run, whose folder is made here so that no other training takes its number."""
+        with writing(self.logs):
+            self.logs.mkdir(parents=True, exist_ok=True)
+            number = max((run.number for run in self.runs()), default=-1) + 1
+            while True:
+                try:
+                    Run(self, number).folder.mkdir()
+                except FileExistsError:
+                    number += 1
+                else:
+                    return Run(self, number)
+
+
+def checked_name(field: str, name: str) -> str:
+    """Return `name` if it can be a folder's name on every system.
+
+    Raises
+    ------
+    WorkspaceError
+        Otherwise.
+    """
+    if not _NAME.fullmatch(name):
+        raise WorkspaceError(field, name, "may hold letters, digits, '_', '-' and '.' only", "choose another name")
+    return name
+
+
+def _refuse_other_things(path: Path) -> None:
+    if path.is_file():
+        raise WorkspaceError("workspace", path, "is a file", "choose a folder")
+    if any((path / name).exists() for name in (".zgroup", ".zarray", "zarr.json")):
+        raise WorkspaceError("workspace", path, "is an OME-Zarr", "choose the folder of the workspace, not of the data")
+
+
+def _follow(link: Path) -> Path:
+    try:
+        target = Path(yaml.safe_load(link.read_text(encoding="utf-8"))["path"])
+    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+        raise WorkspaceError("dataset", link, "is a link that cannot be read", "link the dataset again") from error
+    if not target.exists():
+        raise WorkspaceError("dataset", link.stem, f"leads to {target}, which is not there", "mount or link it again")
+    return target
