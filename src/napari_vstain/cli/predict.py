@@ -1,0 +1,40 @@
+"""`vstain predict`: stain images with a trained model."""
+
+from napari_vstain.cli.terminal import Display, counted
+from napari_vstain.cli.verb import StageVerb
+from napari_vstain.core.inference import PredictResult, PredictSettings, run
+
+_DESCRIPTION = """\
+Predict the stains of a dataset with a trained model, in the stain's own intensity units.
+After a stop or a crash the same command goes on where it was; nothing is computed twice.
+"""
+_EXAMPLES = """\
+  vstain predict cells -e first                            every position, newest run of experiment `first`
+  vstain predict cells -e first --positions B/03/0 B/03/1
+  vstain predict cells -e first --existing overwrite       compute again what is there
+  vstain predict /data/plate.zarr -e other --model model.onnx
+"""
+
+
+def report(result: PredictResult, display: Display) -> None:
+    """Show what was predicted, by what, and what to be careful with."""
+    for warning in result.warnings:
+        display.note(f"Careful: {warning}")
+    display.note(
+        f"Predicted {counted(len(result.positions), 'position')} "
+        f"({result.megapixels:.1f} Mpx now) with {result.engine}."
+    )
+    tiffs = {"OME-TIFF": result.tiffs[0].parent} if result.tiffs else {}
+    display.made({"predictions": result.store, **tiffs, "settings": result.config})
+
+
+VERB = StageVerb(
+    settings=PredictSettings,
+    stage=run,
+    description=_DESCRIPTION,
+    examples=_EXAMPLES,
+    report=report,
+    positional=("dataset",),
+    short={"experiment": "-e", "run": "-r", "model": "-m"},
+    when_stopped="Stopped; what is finished is kept. Run the same command again to go on.",
+)

@@ -1,0 +1,124 @@
+"""`vstain train`: teach a network to predict stains from label-free images."""
+
+import argparse
+import math
+from typing import Any, Literal
+
+from pydantic import Field
+
+from napari_vstain.cli.options import chosen
+from napari_vstain.cli.terminal import Display, counted
+from napari_vstain.cli.verb import StageVerb
+from napari_vstain.core.progress import Progress
+from napari_vstain.core.settings import Settings, resolve
+from napari_vstain.core.training import TrainResult, TrainSettings
+from napari_vstain.core.training.settings import DEFAULT_PRESET
+from napari_vstain.core.workspace import Workspace
+
+_DESCRIPTION = """\
+Teach a network to predict the target channels (stains) from the source channels (label-free).
+Each training is a run of an experiment; logs and checkpoints go to models/<experiment>.
+"""
+_EXAMPLES = """\
+  vstain train cells -e first --sources phase --targets nuclei membrane
+  vstain train cells -e first --sources phase --targets nuclei --epochs 100 --preset unet_large
+  vstain train -c models/first/training_config0.yml                         the same run again
+  vstain train -c models/first/training_config0.yml --set trainer.max_epochs=5
+"""
+
+
+class TrainForm(Settings):
+    """The few settings of a training that most people change; the others come from a preset."""
+
+    dataset: str = Field(title="Dataset", description="Name of a dataset in the workspace, or path of an OME-Zarr.")
+    experiment: str = Field(title="Experiment", description="Name of the folder under models/ that the run goes to.")
+    sources: tuple[str, ...] = Field(title="Sources", description="Label-free channels to predict from.")
+    targets: tuple[str, ...] = Field(title="Targets", description="Stain channels to predict.")
+    train_on: tuple[str, ...] = Field(
+        (), title="Train on", description="Positions to learn from; without these three lists, all are split by chance."
+    )
+    validate_on: tuple[str, ...] = Field(
+        (), title="Validate on", description="Positions that choose the best epoch, never learned from."
+    )
+    test_on: tuple[str, ...] = Field((), title="Test on", description="Positions kept apart to judge the model by.")
+    epochs: int | None = Field(
+        None, ge=1, title="Epochs", description="Rounds of training; the preset's when not given."
+    )
+    batches_per_epoch: int | None = Field(
+        None, ge=1, title="Batches", description="Batches in an epoch; as many as cover the images once when not given."
+    )
+    batch_size: int | None = Field(None, ge=1, title="Batch size", description="Patches in a batch.")
+    patch_px: int | None = Field(None, ge=16, title="Patch size", description="Side of a patch, in pixels.")
+    learning_rate: float | None = Field(None, gt=0, title="Learning rate", description="Of the optimizer.")
+    features: tuple[int, ...] | None = Field(
+        None, title="Features", description="Channels of the network at each level, such as 16 32 64 128."
+    )
+    normalize: Literal["dataset", "fov", "timepoint"] | None = Field(
+        None,
+        title="Normalize",
+        description="Bring source images to a common scale by the statistics of the dataset, of each position (fov), "
+        "or of each timepoint; choose fov when the light differs between positions.",
+    )
+    preset: str = Field(DEFAULT_PRESET, title="Preset", description="Network and schedule to start from.")
+    seed: int | None = Field(None, ge=0, title="Seed", description="The same seed gives the same run.")
+    threads: int | None = Field(None, ge=1, title="Threads", description="CPU threads; all when not given.")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the values of the full settings."""
+        named = self.model_dump(exclude={"normalize", "train_on", "validate_on", "test_on"})
+        named |= {"train": self.train_on, "validate": self.validate_on, "test": self.test_on}
+        values = TrainSettings.quick(**named).model_dump(mode="json")
+        if self.normalize is None:
+            return values
+        return resolve(values, [f"data.init_args.source_normalization.level={self.normalize}"])
+
+
+class TrainVerb(StageVerb):
+    """Takes the short form, or a whole file with `-c`."""
+
+    @property
+    def form(self) -> type[Settings]:
+        """The short form."""
+        return TrainForm
+
+    def values(self, given: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, Any]:
+        """Return the values of the full settings: of the file, or of the form; `--set` is over either."""
+        short = chosen(given)
+        if given.config is None:
+            self.ask_for_missing(short, parser)
+            return resolve(TrainForm.parse(short).settings(), given.overrides)
+        if short:
+            parser.error("with -c, change a setting by --set, such as --set trainer.max_epochs=5")
+        return super().values(given, parser)
+
+    def ask_for_missing(self, values: Any, parser: argparse.ArgumentParser) -> None:
+        """Ask only when there is no file, which says itself what it lacks."""
+        if "model" not in values:
+            super().ask_for_missing(values, parser)
+
+
+def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> TrainResult:
+    """Train; only this loads Lightning, which takes ten seconds."""
+    progress.phase("Loading Lightning")
+    from napari_vstain.core.training import run as train
+
+    return train(settings, workspace, progress)
+
+
+def report(result: TrainResult, display: Display) -> None:
+    """Show what the run reached, and where it is."""
+    reached = "" if math.isnan(result.best_loss) else f"; lowest loss {result.best_loss:.4g}"
+    display.note(f"{result.run.experiment.name}/{result.run.name}: {counted(result.epochs, 'epoch')}{reached}.")
+    display.made({"checkpoint": result.checkpoint, "logs": result.run.folder, "settings": result.run.config})
+
+
+VERB = TrainVerb(
+    settings=TrainSettings,
+    stage=run,
+    description=_DESCRIPTION,
+    examples=_EXAMPLES,
+    report=report,
+    positional=("dataset",),
+    short={"experiment": "-e"},
+    when_stopped="Stopped; the checkpoint has what was learned so far. `vstain predict` can use it.",
+)
