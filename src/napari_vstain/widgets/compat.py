@@ -1,0 +1,74 @@
+"""The only place that knows which napari runs: what was renamed, hidden behind a proxy, or taken by a key."""
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtWidgets import QMainWindow, QWidget
+
+
+def bare(viewer: Any) -> Any:
+    """Return the viewer behind the proxy that napari hands to plugins: the same object for every dock."""
+    return getattr(viewer, "__wrapped__", viewer)
+
+
+def main_window(widget: QWidget) -> QMainWindow | None:
+    """Return the napari window that holds `widget`, floating or docked, or None while it is in none."""
+    parent: Any = widget
+    while parent is not None and not isinstance(parent, QMainWindow):
+        parent = parent.parent()
+    return parent
+
+
+def camera_of(viewer: Any) -> Any:
+    """Return the camera, wherever this napari keeps it."""
+    return getattr(viewer, "scene", viewer).camera
+
+
+def keys_in_use(viewer: Any) -> dict[str, str]:
+    """Return the keys that napari's shortcuts and this viewer's own bindings take, with what they do."""
+    from napari.settings import get_settings
+
+    taken: dict[str, str] = {}
+    for action, keys in get_settings().shortcuts.shortcuts.items():
+        taken.update({str(key): action for key in keys})
+    taken.update({str(key): getattr(function, "__name__", "bound") for key, function in viewer.keymap.items()})
+    return taken
+
+
+def bind_key(viewer: Any, key: str, function: Callable[[Any], Any]) -> str:
+    """Bind a free key on the viewer; return "" or, when it is taken, what takes it (then nothing is bound)."""
+    holder = keys_in_use(viewer).get(key, "")
+    if not holder:
+        viewer.bind_key(key, function)
+    return holder
+
+
+def unbind_key(viewer: Any, key: str) -> None:
+    """Free a key that `bind_key` bound."""
+    viewer.bind_key(key, None, overwrite=True)
+
+
+def corner_pixels(layer: Any) -> Any:
+    """Return what the canvas shows of a layer, ((low…), (high…)), in pixels of its full resolution."""
+    factors = layer.downsample_factors[layer.data_level] if layer.multiscale else 1
+    return layer.corner_pixels * factors
+
+
+def full_resolution(layer: Any) -> Any:
+    """Return the array of a layer, the finest level when it is a pyramid."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def axes_of(layer: Any) -> str:
+    """Return the axes of an image, a part of ``TZYX``: a third axis is Z unless it is labelled as time."""
+    labels = getattr(layer, "axis_labels", ())
+    if layer.ndim == 3:
+        return "TYX" if str(labels[:1]).strip("(),'").casefold() in ("t", "time") else "ZYX"
+    return "TZYX"[-layer.ndim :]
+
+
+def is_image(layer: Any) -> bool:
+    """Return True for an Image layer of one channel and the axes T, Z, Y, X or fewer: what a network can take."""
+    from napari.layers import Image
+
+    return isinstance(layer, Image) and not layer.rgb and layer.ndim <= 4

@@ -1,0 +1,209 @@
+"""Evaluate: how well a model does on positions it never saw, in a table and in metrics.csv."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+)
+
+from napari_vstain.core.jobs import FinishReason, Job, JobStatus
+from napari_vstain.core.workspace import Run
+from napari_vstain.widgets.desk import Desk
+from napari_vstain.widgets.dock import SectionDock
+from napari_vstain.widgets.section import Condition, Section
+from napari_vstain.widgets.style import note, primary, shrinkable
+from napari_vstain.widgets.threads import Latest, outcome_error
+from napari_vstain.widgets.wording import count
+
+COLUMNS = ("position", "predictor", "channel", "pearson", "ssim", "nrmse", "psnr", "mae")
+_ROWS_SHOWN = 8
+
+
+class EvaluateSection(Section):
+    """The metrics of a run."""
+
+    title = "Evaluate"
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self.job: Job[Any] | None = None
+        self.metrics: Path | None = None
+        self._listing = Latest()
+        self._build()
+        for signal in (self.session.workspace_changed, self.session.dataset_changed, self.session.runs_changed):
+            self.hear(signal, self._list_runs)
+        self._list_runs()
+
+    def start(self) -> None:
+        """Evaluate the chosen run."""
+        run = self.runs.currentData()
+        self.job = self.session.evaluate(run, self._positions())
+        self._describe()
+        self.desk.pump.listen(self.job, self, finished=self._finish)
+        self.say(Condition.BUSY, "evaluating")
+
+    def export(self, path: Path) -> None:
+        """Copy metrics.csv, and the file that explains its columns, to where the user wants them."""
+        source = self.metrics
+        if source is None:
+            return
+
+        def copy(progress: object) -> Path:
+            if source.resolve() != path.resolve():
+                shutil.copyfile(source, path)
+                readme = source.with_name("metrics.README")
+                if readme.is_file():
+                    shutil.copyfile(readme, path.with_name("metrics.README"))
+            return path
+
+        self.call(copy, lambda where: self.result.setText(f"Saved {where}"))
+
+    def _positions(self) -> tuple[str, ...]:
+        """Return the positions to evaluate: those kept for the test, or every one."""
+        if self.every.isChecked():
+            return tuple(self.session.open_dataset.positions)
+        return self.session.split().test
+
+    def _finish(self, status: JobStatus) -> None:
+        job, self.job = self.job, None
+        assert job is not None
+        self._describe()
+        if status.reason is FinishReason.FAILED:
+            self.complain(outcome_error(job))
+        elif status.reason is FinishReason.CANCELLED:
+            self.say(Condition.READY, "stopped")
+        else:
+            self._show(job.result())
+
+    def _show(self, result: Any) -> None:
+        self.metrics = Path(result.metrics)
+        rows = table_rows(result.table)
+        self._fill(rows)
+        self.save.setEnabled(True)
+        self.result.setText(f"Written to {self.metrics.relative_to(self.session.open_workspace.root)}")
+        self.result.setToolTip(str(self.metrics))
+        self.result.setVisible(True)
+        self.say(Condition.DONE, headline(result.table))
+
+    def _fill(self, rows: list[tuple[str, ...]]) -> None:
+        self.table.setRowCount(len(rows))
+        for y, row in enumerate(rows):
+            for x, text in enumerate(row):
+                self.table.setItem(y, x, QTableWidgetItem(text))
+        self.table.resizeColumnsToContents()
+        height = self.table.horizontalHeader().height() + self.table.rowHeight(0) * min(len(rows), _ROWS_SHOWN) + 20
+        self.table.setFixedHeight(height)
+        self.table.setVisible(bool(rows))
+
+    def _list_runs(self, *_: object) -> None:
+        workspace = self.session.workspace
+        if workspace is None:
+            self._show_runs([])
+            return
+        self.call(lambda progress: self.session.runs(), self._listing.ask(self._show_runs))
+
+    def _show_runs(self, runs: list[Run]) -> None:
+        self.runs.clear()
+        for run in runs:
+            self.runs.addItem(f"{run.experiment.name}/{run.name}", run)
+        self._describe()
+
+    def _describe(self) -> None:
+        why = self._why_not()
+        self.go.setEnabled(not why and self.job is None)
+        self.go.setToolTip(why or "Predicts what is not predicted yet, and compares it with the target.")
+        self.hint.setText(why)
+        self.hint.setVisible(bool(why))
+        dataset = self.session.dataset
+        if self.job is not None:
+            self.go.setText("Evaluating…")
+        else:
+            number = len(self._positions()) if dataset is not None else 0
+            self.go.setText(f"Evaluate {count(number, 'position')}" if number else "Evaluate")
+        if self.job is None and self.now.condition in (Condition.WAITING, Condition.READY):
+            self.say(Condition.WAITING if why else Condition.READY, "")
+
+    def _why_not(self) -> str:
+        if self.session.workspace is None or self.session.dataset is None:
+            return "Open a workspace with a dataset in Data first."
+        if not self.runs.count():
+            return "Train a model first: it appears here."
+        return "" if self._positions() else "No position was kept for the test: tick “every position”."
+
+    def _build(self) -> None:
+        self.runs = shrinkable(QComboBox())
+        rows = QFormLayout()
+        rows.addRow("Run", self.runs)
+        self.column.addLayout(rows)
+        self.every = QCheckBox("Every position, not only those kept for the test")
+        self.every.setToolTip("Positions that the model was trained on flatter it: the table says which they are.")
+        self.column.addWidget(self.every)
+        self.hint = note()
+        self.column.addWidget(self.hint)
+        self.go = primary("Evaluate")
+        self.column.addWidget(self.go)
+        self.column.addWidget(self.problem)
+        self.table = QTableWidget(0, len(COLUMNS))
+        self.table.setHorizontalHeaderLabels(list(COLUMNS))
+        self.table.verticalHeader().setVisible(False)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        self.table.setVisible(False)
+        self.column.addWidget(self.table)
+        self.save = QPushButton("Export metrics.csv…")
+        self.save.setEnabled(False)
+        self.column.addWidget(self.save)
+        self.result = note()
+        self.result.setVisible(False)
+        self.column.addWidget(self.result)
+        self.go.clicked.connect(lambda: self.attempt(self.start))
+        self.every.toggled.connect(lambda: self._describe())
+        self.save.clicked.connect(self._ask)
+
+    def _ask(self) -> None:
+        chosen, _ = QFileDialog.getSaveFileName(self, "Export the metrics", "metrics.csv", "Table (*.csv)")
+        if chosen:
+            self.attempt(lambda: self.export(Path(chosen)))
+
+
+class EvaluateDock(SectionDock):
+    """The Evaluate section in a dock of its own."""
+
+    section_class = EvaluateSection
+
+
+def table_rows(table: Any) -> list[tuple[str, ...]]:
+    """Return a table of metrics as text, a tuple a row with the columns of `COLUMNS`."""
+    return [tuple(_text(row.get(name, "")) for name in COLUMNS) for row in whole_rows(table)]
+
+
+def whole_rows(table: Any) -> list[dict[str, Any]]:
+    """Return the rows for whole images: of volumes where there are stacks, else of slices, without masks."""
+    rows = [row for row in table.to_dict("records") if row.get("mask", "whole") in ("", "whole")]
+    stacks = [row for row in rows if row.get("level") == "volume"]
+    return stacks or rows
+
+
+def headline(table: Any) -> str:
+    """Return the mean Pearson correlation of the model, and of the baseline where there is one."""
+    parts = []
+    for predictor, name in (("model", "Pearson"), ("baseline", "baseline")):
+        values = [row["pearson"] for row in whole_rows(table) if row.get("predictor") == predictor]
+        values = [value for value in values if value == value]
+        if values:
+            parts.append(f"{name} {sum(values) / len(values):.2f}")
+    return " · ".join(parts)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,42 @@
+"""Which layers are ours: they are held by reference, and never found by their names."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+Kind = Literal["source", "target", "prediction", "uncertainty"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a layer of ours comes from."""
+
+    kind: Kind
+    channel: str
+    dataset: str = ""
+    """The store's path, "" for a layer that comes from no store."""
+    position: str = ""
+
+
+class Book:
+    """The layers that we added to one viewer, and where each comes from. It keeps none of them alive."""
+
+    def __init__(self) -> None:
+        self._origins: WeakKeyDictionary[Any, Origin] = WeakKeyDictionary()
+
+    def enter(self, layer: Any, origin: Origin) -> Any:
+        """Remember a layer that we made, and return it."""
+        self._origins[layer] = origin
+        return layer
+
+    def origin(self, layer: Any) -> Origin | None:
+        """Return where a layer comes from, or None for a user's own."""
+        return self._origins.get(layer)
+
+    def shown(self, viewer: Any, *kinds: Kind) -> Iterator[tuple[Any, Origin]]:
+        """Yield our layers that are still in the viewer, bottom first, of some kinds or of all."""
+        for layer in list(viewer.layers):
+            origin = self._origins.get(layer)
+            if origin is not None and (not kinds or origin.kind in kinds):
+                yield layer, origin

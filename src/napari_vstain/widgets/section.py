@@ -1,0 +1,152 @@
+"""A section is one step of the work: narrow, with no scroll area of its own, alone in a dock or stacked with others."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+from weakref import WeakMethod
+
+from psygnal import SignalInstance
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from napari_vstain.core.errors import VstainError
+from napari_vstain.core.jobs import Job
+from napari_vstain.core.progress import Progress
+from napari_vstain.widgets.desk import Desk
+from napari_vstain.widgets.style import MAX_WIDTH, MIN_WIDTH, problem_line
+
+_log = logging.getLogger(__name__)
+Connection = tuple[SignalInstance, WeakMethod[Callable[..., Any]]]
+
+
+class Condition(StrEnum):
+    """How a section is doing."""
+
+    WAITING = "waiting"
+    """Something must be chosen first."""
+    READY = "ready"
+    BUSY = "busy"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class SectionState:
+    """What a stacked section says of itself in one line."""
+
+    condition: Condition = Condition.WAITING
+    summary: str = ""
+
+
+class Section(QWidget):
+    """The base of the sections: a column, a line for what went wrong, and a `state` for the workbench."""
+
+    title: ClassVar[str] = ""
+    state = Signal(object)
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.desk = desk
+        self.session = desk.session
+        self.now = SectionState()
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(8, 6, 8, 8)
+        self.column.setSpacing(6)
+        self.problem = problem_line()
+        self.setMinimumWidth(MIN_WIDTH)
+        self.setMaximumWidth(16777215)
+        self._connections: list[Connection] = []
+        self.destroyed.connect(disconnector(self._connections))
+
+    def sizeHint(self) -> Any:
+        """Never ask for more than a narrow dock."""
+        hint = super().sizeHint()
+        hint.setWidth(min(hint.width(), MAX_WIDTH))
+        return hint
+
+    def say(self, condition: Condition, summary: str) -> None:
+        """Change the state, and tell who listens."""
+        state = SectionState(condition, summary)
+        if state != self.now:
+            self.now = state
+            self.state.emit(state)
+
+    def hear(self, signal: SignalInstance, slot: Callable[..., Any]) -> None:
+        """Connect a session's signal for as long as this section lives."""
+        connect(signal, slot, self._connections)
+
+    def tie(self, emitter: Any, slot: Callable[..., Any]) -> None:
+        """Connect one of napari's events for as long as this section lives."""
+        emitter.connect(slot)
+        self.destroyed.connect(untier(emitter, WeakMethod(slot)))
+
+    def row(self, *widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
+        """Add widgets side by side; `stretch` is the index of the one that takes what width is left."""
+        line = QHBoxLayout()
+        line.setSpacing(6)
+        for at, widget in enumerate(widgets):
+            line.addWidget(widget, 1 if at == stretch else 0)
+        self.column.addLayout(line)
+        return line
+
+    def call(self, function: Callable[[Progress], Any], then: Callable[[Any], object]) -> Job[Any]:
+        """Run a function off the main thread, then call `then(result)` here; an error goes to the line."""
+        return self.desk.pump.call(self.session, function, then, self.complain, self)
+
+    def complain(self, error: BaseException | str) -> None:
+        """Show what went wrong until `settle`."""
+        if isinstance(error, BaseException) and not isinstance(error, VstainError):
+            _log.error("%s: %r", self.title, error, exc_info=error)
+        self.problem.setText(sentence(error))
+        self.problem.setVisible(True)
+        self.say(Condition.FAILED, sentence(error))
+
+    def settle(self) -> None:
+        """Clear what went wrong before."""
+        self.problem.setVisible(False)
+
+    def attempt(self, action: Callable[[], object]) -> None:
+        """Do something that a click asked for; what it raises goes to the line, never to a traceback."""
+        self.settle()
+        try:
+            action()
+        except Exception as error:
+            self.complain(error)
+
+
+def sentence(error: BaseException | str) -> str:
+    """Return an error as one line for people: ours as it is, others with their kind."""
+    text = " ".join(str(error).split())
+    if isinstance(error, str | VstainError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def connect(signal: SignalInstance, slot: Callable[..., Any], connections: list[Connection]) -> None:
+    """Connect a method and note it for its `disconnector`, which does not keep the method's owner alive."""
+    signal.connect(slot)
+    connections.append((signal, WeakMethod(slot)))
+
+
+def disconnector(connections: list[Connection]) -> Callable[..., None]:
+    """Return what disconnects them all; it holds no widget."""
+
+    def disconnect(*_: object) -> None:
+        for signal, reference in connections:
+            if (slot := reference()) is not None:
+                signal.disconnect(slot, missing_ok=True)
+        connections.clear()
+
+    return disconnect
+
+
+def untier(emitter: Any, reference: WeakMethod[Callable[..., Any]]) -> Callable[..., None]:
+    """Return what disconnects a method from one of napari's events; it holds no widget."""
+
+    def untie(*_: object) -> None:
+        if (slot := reference()) is not None:
+            emitter.disconnect(slot)
+
+    return untie

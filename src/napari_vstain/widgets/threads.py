@@ -1,0 +1,274 @@
+"""The only place that hops to the main thread: job queues are drained there, in slices of a few milliseconds."""
+
+import importlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from qtpy.QtCore import QObject, QTimer
+
+from napari_vstain.core.jobs import EventKind, EventQueue, FinishReason, Job, JobEvent, JobStatus
+from napari_vstain.core.progress import Progress
+
+INTERVAL_MS = 66
+"""Between two drains: 15 Hz."""
+PROGRESS_TICKS = 4
+"""Progress is shown at every fourth drain, of all jobs at once: each time the window repaints, canvas included."""
+BUDGET_S = 0.004
+"""Main-thread time of one drain; what is left waits for the next."""
+WARM_UP_DELAY_MS = 2000
+WARM_UP_PAUSE_S = 0.03
+HEAVY = (
+    "zarr", "dask.array", "iohub.ngff", "scipy.ndimage", "pyqtgraph", "pandas", "onnxruntime",
+    "torch", "monai.networks.blocks", "onnx", "skimage.metrics", "lightning.pytorch",
+)  # fmt: skip
+"""What the steps need, in the order in which a user reaches them."""
+
+_log = logging.getLogger(__name__)
+
+
+class Starter(Protocol):
+    """Whoever owns background jobs: a session."""
+
+    def start(self, function: Callable[[Progress], Any], name: str, *, quiet: bool = False) -> Job[Any]: ...
+
+
+@dataclass(eq=False)
+class Hearing:
+    """One listener of one job; `forget` ends it."""
+
+    queue: EventQueue
+    started: Callable[[], object] | None = None
+    progressed: Callable[[JobStatus], object] | None = None
+    produced: Callable[[Any], object] | None = None
+    finished: Callable[[JobStatus], object] | None = None
+    open: bool = True
+    late: JobEvent | None = None
+    """The last progress, which waits to be shown."""
+
+    def forget(self) -> None:
+        """Call nothing any more."""
+        self.open = False
+        self.started = self.progressed = self.produced = self.finished = None
+
+    def hear(self, event: JobEvent) -> None:
+        """Call the callback of one event; one that raises is logged and disturbs nothing else."""
+        callback, arguments = self._callback(event)
+        self.open = self.open and event.kind is not EventKind.FINISHED
+        try:
+            if callback is not None:
+                callback(*arguments)
+        except Exception:
+            _log.exception("a dock failed to show what a job did")
+
+    def _callback(self, event: JobEvent) -> tuple[Callable[..., object] | None, tuple[Any, ...]]:
+        if event.kind is EventKind.STARTED:
+            return self.started, ()
+        if event.kind is EventKind.PROGRESSED:
+            return self.progressed, (event.status,)
+        if event.kind is EventKind.PRODUCED:
+            return self.produced, (event.item,)
+        return self.finished, (event.status,)
+
+
+class Pump(QObject):
+    """Calls back on the main thread what jobs report, 15 times a second, for at most 4 ms at a time.
+
+    Its timer runs only while somebody listens. A job never waits for it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slowest_s = 0.0
+        """The longest that one callback took so far."""
+        self._hearings: list[Hearing] = []
+        self._ticks = 0
+        self._timer = QTimer(self)
+        self._timer.setInterval(INTERVAL_MS)
+        self._timer.timeout.connect(self.drain)
+
+    def listen(self, job: Job[Any], owner: QObject | None = None, **callbacks: Any) -> Hearing:
+        """Call `started`, `progressed`, `produced`, `finished` on the main thread until the job or `owner` is gone."""
+        hearing = Hearing(job.subscribe(), **callbacks)
+        if owner is not None:
+            owner.destroyed.connect(hearing.forget)
+        self._hearings.append(hearing)
+        self._timer.start()
+        return hearing
+
+    def drain(self) -> None:
+        """Deliver what waits, sharing the time budget between the listeners."""
+        hearings = list(self._hearings)
+        self._ticks += 1
+        for hearing in hearings:
+            for event in hearing.queue.drain(BUDGET_S / len(hearings)):
+                if event.kind is EventKind.PROGRESSED:
+                    hearing.late = event
+                else:
+                    self._deliver(hearing, event)
+        if self._ticks % PROGRESS_TICKS == 0:
+            for hearing in hearings:
+                late, hearing.late = hearing.late, None
+                if late is not None and hearing.open:
+                    self._deliver(hearing, late)
+        self._hearings = [hearing for hearing in self._hearings if hearing.open]
+        if not self._hearings:
+            self._timer.stop()
+
+    def _deliver(self, hearing: Hearing, event: JobEvent) -> None:
+        began = time.perf_counter()
+        hearing.hear(event)
+        self.slowest_s = max(self.slowest_s, time.perf_counter() - began)
+
+    def stop(self) -> None:
+        """Forget everybody."""
+        for hearing in self._hearings:
+            hearing.forget()
+        self._hearings.clear()
+        self._timer.stop()
+
+    def call(
+        self,
+        starter: Starter,
+        function: Callable[[Progress], Any],
+        then: Callable[[Any], object],
+        failed: Callable[[BaseException], object],
+        owner: QObject | None = None,
+        name: str = "background call",
+    ) -> Job[Any]:
+        """Run `function` in a quiet job, then call `then(result)` or `failed(error)` on the main thread.
+
+        When the job is stopped, neither is called.
+        """
+        job = starter.start(function, name, quiet=True)
+
+        def answer(status: JobStatus) -> None:
+            if status.reason is FinishReason.COMPLETED:
+                then(job.result())
+            elif status.reason is FinishReason.FAILED:
+                failed(outcome_error(job))
+
+        self.listen(job, owner, finished=answer)
+        return job
+
+
+class Latest:
+    """Numbers questions, so that a late answer to an old one can be told and dropped."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def ask(self, then: Callable[[Any], object]) -> Callable[[Any], None]:
+        """Return `then`, deaf as soon as the next question is asked."""
+        self._number += 1
+        number = self._number
+
+        def answer(value: Any) -> None:
+            if number == self._number:
+                then(value)
+
+        return answer
+
+    def whole(self, steps: Iterator[None]) -> Iterator[None]:
+        """Yield from `steps` until the next question is asked."""
+        number = self._number
+        for _ in steps:
+            yield
+            if number != self._number:
+                return
+
+
+def spread(owner: QObject, steps: Iterator[None], then: Callable[[], object]) -> None:
+    """Run a chain of main-thread steps, one a turn of the event loop, then call `then`; ends with its owner."""
+    timer = QTimer(owner)
+    timer.setInterval(0)
+
+    def step() -> None:
+        try:
+            next(steps)
+        except StopIteration:
+            timer.stop()
+            timer.deleteLater()
+            then()
+        except Exception:
+            timer.stop()
+            timer.deleteLater()
+            _log.exception("a dock failed to show what was loaded")
+
+    timer.timeout.connect(step)
+    timer.start()
+
+
+class WarmUp(QObject):
+    """Imports the heavy modules on a thread, one at a time, and measures how long the window stood still for it."""
+
+    def __init__(self, pump: Pump, starter: Starter, modules: Sequence[str] = HEAVY) -> None:
+        super().__init__()
+        self.gap_max_ms = 0.0
+        """The largest gap of a 5 ms main-thread timer while modules were imported."""
+        self.worst = ""
+        """The module that made it."""
+        self.done = False
+        self._pump, self._starter, self._modules = pump, starter, tuple(modules)
+        self._now = ""
+        self._last = 0.0
+        self._clock = QTimer(self)
+        self._clock.setInterval(5)
+        self._clock.timeout.connect(self._tick)
+        self._delay = QTimer(self)
+        self._delay.setSingleShot(True)
+        self._delay.timeout.connect(self.start)
+
+    def schedule(self) -> None:
+        """Start a little after the first dock was shown, when nothing else is under way."""
+        if os.environ.get("VSTAIN_WARM_UP", "1") != "0":
+            self._delay.start(WARM_UP_DELAY_MS)
+
+    def start(self) -> None:
+        """Begin now; does nothing the second time."""
+        modules, self._modules = self._modules, ()
+        if not modules:
+            return
+        self._last = time.perf_counter()
+        self._clock.start()
+        job = self._starter.start(lambda progress: self._import(modules, progress), "warm-up", quiet=True)
+        self._pump.listen(job, self, finished=self._finish)
+
+    def stop(self) -> None:
+        """Start nothing any more."""
+        self._modules = ()
+        self._delay.stop()
+        self._clock.stop()
+
+    def _import(self, modules: Sequence[str], progress: Progress) -> None:
+        for name in modules:
+            progress.check()
+            self._now = name
+            try:
+                importlib.import_module(name)
+            except ImportError:
+                _log.debug("%s is not installed", name)
+            progress.token.wait(WARM_UP_PAUSE_S)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        gap_ms, self._last = 1000 * (now - self._last), now
+        if gap_ms > self.gap_max_ms:
+            self.gap_max_ms, self.worst = gap_ms, self._now
+
+    def _finish(self, status: JobStatus) -> None:
+        self._clock.stop()
+        self.done = True
+        _log.info("warm-up: the window stood still for at most %.0f ms (%s)", self.gap_max_ms, self.worst)
+
+
+def outcome_error(job: Job[Any]) -> BaseException:
+    """Return what a failed job raised; it must have ended."""
+    try:
+        job.result()
+    except BaseException as error:
+        return error
+    raise RuntimeError(f"job {job.name!r} did not fail")

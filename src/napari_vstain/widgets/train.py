@@ -1,0 +1,217 @@
+"""Train: name an experiment, start, watch the loss fall, stop when it is good enough."""
+
+from datetime import date
+from typing import Any
+
+from pydantic import Field
+from qtpy.QtWidgets import QFormLayout, QLineEdit, QPushButton, QSpinBox
+
+from napari_vstain.core.errors import VstainError
+from napari_vstain.core.jobs import FinishReason, Job, JobStatus
+from napari_vstain.core.settings import Settings
+from napari_vstain.core.training.settings import TrainSettings
+from napari_vstain.core.workspace import checked_name
+from napari_vstain.widgets.desk import Desk
+from napari_vstain.widgets.dock import SectionDock
+from napari_vstain.widgets.fold import Fold
+from napari_vstain.widgets.forms import SettingsForm
+from napari_vstain.widgets.plot import LossPlot
+from napari_vstain.widgets.section import Condition, Section
+from napari_vstain.widgets.style import WRONG, note, primary, shrinkable
+from napari_vstain.widgets.threads import outcome_error
+from napari_vstain.widgets.wording import arrow, count, progress_line
+
+_TIP = "Draws random patches of the training positions and learns to predict the targets from the sources."
+
+
+class TrainChoices(Settings):
+    """What the dock asks about a training beyond its length; left automatic, the preset decides."""
+
+    patch_px: int | None = Field(
+        None, ge=32, le=2048, title="Patch size", description="Side of a crop.", json_schema_extra={"unit": "px"}
+    )
+    batch_size: int | None = Field(
+        None, ge=1, le=512, title="Batch size", description="Patches that are looked at together."
+    )
+    learning_rate: float | None = Field(
+        None, ge=0, le=1, title="Learning rate", description="Lower it when the loss jumps up and down."
+    )
+    seed: int | None = Field(None, ge=0, title="Seed", description="The same seed draws the same patches.")
+
+
+class TrainSection(Section):
+    """One training at a time, started and watched."""
+
+    title = "Train"
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self.job: Job[Any] | None = None
+        self.plot = LossPlot(desk)
+        self._batches_an_epoch = 0.0
+        self._build()
+        for signal in (self.session.workspace_changed, self.session.dataset_changed):
+            self.hear(signal, self._changed)
+        self.hear(self.session.channels_changed, self._rename)
+        self._rename()
+
+    def start(self) -> None:
+        """Train with what the form says."""
+        session = self.session
+        self.job = session.train(self.name.text().strip(), self.session.split(), **self._choices())
+        self.plot.begin()
+        self.go.setVisible(False)
+        self.stop.setVisible(True)
+        self.stop.setEnabled(True)
+        self.stop.setText("Stop training")
+        self.result.setText("Starting… the first time this takes some seconds.")
+        self.result.setVisible(True)
+        self.say(Condition.BUSY, "starting")
+        self.desk.pump.listen(self.job, self, progressed=self._reflect, produced=self._take, finished=self._finish)
+
+    def _reflect(self, status: JobStatus) -> None:
+        if status.unit == "batches" and status.total:
+            self._batches_an_epoch = status.total / self.epochs.value()
+        if status.phase:
+            text = progress_line(status)
+            self.result.setText(text)
+            self.say(Condition.BUSY, text)
+
+    def _take(self, item: Any) -> None:
+        """Plot what the training produced: the loss of a batch, or of an epoch."""
+        if hasattr(item, "train_loss"):
+            self.plot.add("training", item.epoch + 1, item.train_loss)
+            self.plot.add("validation", item.epoch + 1, item.validation_loss)
+        elif hasattr(item, "loss") and self._batches_an_epoch:
+            self.plot.add("batch", item.step / self._batches_an_epoch, item.loss)
+
+    def _finish(self, status: JobStatus) -> None:
+        job, self.job = self.job, None
+        self.go.setVisible(True)
+        self.stop.setVisible(False)
+        assert job is not None
+        if status.reason is FinishReason.FAILED:
+            self.result.setVisible(False)
+            self.complain(outcome_error(job))
+        else:
+            self._tell(job, stopped=status.reason is FinishReason.CANCELLED)
+        self._describe()
+        self.session.runs_changed.emit()
+
+    def _tell(self, job: Job[Any], stopped: bool) -> None:
+        result = getattr(outcome_error(job), "kept", None) if stopped else job.result()
+        if result is None:
+            self.result.setText("Stopped before anything was learned: nothing was saved.")
+            self.say(Condition.READY, "stopped")
+            return
+        verb = "Stopped after" if stopped else "Trained"
+        self.result.setText(
+            f"{verb} {count(result.epochs, 'epoch')}: best loss {result.best_loss:.4g}. "
+            f"Saved as {result.run.experiment.name}/{result.run.name}, ready in Predict."
+        )
+        self.result.setToolTip(str(result.checkpoint))
+        self.say(Condition.DONE, f"{result.run.experiment.name}/{result.run.name}")
+
+    def _halt(self) -> None:
+        if self.job is not None:
+            self.job.stop()
+            self.stop.setEnabled(False)
+            self.stop.setText("Stopping… (finishing batch)")
+
+    # What the form says
+
+    def _choices(self) -> dict[str, Any]:
+        return {"epochs": self.epochs.value(), **self.form.values()}
+
+    def _rename(self, *_: object) -> None:
+        """Suggest a name that says the day and the targets, unless the user typed one."""
+        if not self.name.isModified():
+            targets = "_".join(self.session.targets) or "stain"
+            self.name.setText("".join(c if c.isalnum() else "_" for c in f"{date.today():%Y_%m_%d}_{targets}"))
+        self._changed()
+
+    def _changed(self, *_: object) -> None:
+        self._describe()
+
+    def _describe(self) -> None:
+        session = self.session
+        why = self._why_not()
+        self.go.setEnabled(not why)
+        self.go.setToolTip(why or _TIP)
+        if session.dataset is None or not session.sources or not session.targets:
+            self.go.setText("Train")
+            self.plan.setText(why)
+            if self.job is None and not self.problem.isVisible():
+                self.say(Condition.WAITING, "")
+            return
+        split = self.session.split()
+        self.go.setText(f"Train on {count(len(split.train), 'position')}")
+        self.plan.setText(
+            f"{arrow(session.sources, session.targets)} · {len(split.validate)} to validate, "
+            f"{len(split.test)} kept for the test." + (f"<br><b>{why}</b>" if why else "")
+        )
+        if self.job is None and self.now.condition is Condition.WAITING:
+            self.say(Condition.READY, count(len(split.train), "position"))
+
+    def _why_not(self) -> str:
+        session = self.session
+        problem = self._name_problem()
+        self.name.setStyleSheet(WRONG if problem else "")
+        self.name.setToolTip(problem or "The folder under models/ that keeps this training and those that follow it.")
+        if session.dataset is None:
+            return "Open a dataset in Data first."
+        if not session.sources or not session.targets:
+            return "Choose at least one source and one target channel in Data."
+        if session.workspace is None:
+            return "Create a workspace in Data first: it keeps the model."
+        return problem or next(iter(self.form.problems.values()), "")
+
+    def _name_problem(self) -> str:
+        try:
+            checked_name("experiment", self.name.text().strip())
+        except VstainError as error:
+            return str(error)
+        return ""
+
+    # The widgets
+
+    def _build(self) -> None:
+        self.name = shrinkable(QLineEdit())
+        self.epochs = QSpinBox()
+        self.epochs.setRange(1, 10_000)
+        self.epochs.setValue(preset_epochs())
+        self.epochs.setToolTip("How often the training data is gone through.")
+        rows = QFormLayout()
+        rows.addRow("Experiment", self.name)
+        rows.addRow("Epochs", self.epochs)
+        self.column.addLayout(rows)
+        self.form = SettingsForm(TrainChoices, list(TrainChoices.model_fields))
+        self.column.addWidget(Fold("More settings", self.form))
+        self.plan = note()
+        self.column.addWidget(self.plan)
+        self.go = primary("Train")
+        self.stop = QPushButton("Stop training")
+        self.stop.setMinimumHeight(36)
+        self.stop.setVisible(False)
+        self.column.addWidget(self.go)
+        self.column.addWidget(self.stop)
+        self.column.addWidget(self.problem)
+        self.column.addWidget(self.plot)
+        self.result = note()
+        self.result.setVisible(False)
+        self.column.addWidget(self.result)
+        self.go.clicked.connect(lambda: self.attempt(self.start))
+        self.stop.clicked.connect(self._halt)
+        self.name.textChanged.connect(self._changed)
+        self.form.changed.connect(self._changed)
+
+
+class TrainDock(SectionDock):
+    """The Train section in a dock of its own."""
+
+    section_class = TrainSection
+
+
+def preset_epochs() -> int:
+    """Return how long the default preset trains."""
+    return int(TrainSettings.quick("name", "dataset", ["source"], ["target"]).trainer["max_epochs"])
