@@ -1,0 +1,20 @@
+"""Properties are judged by their result, not by how fast a busy machine finds it; no user's cache is touched."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")  # a thread that touches a layer is an error
+os.environ.setdefault("VSTAIN_WARM_UP", "0")  # no imports in the background of a test
+
+settings.register_profile("vstain", deadline=None)
+settings.load_profile("vstain")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VSTAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

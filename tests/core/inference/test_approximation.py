@@ -1,0 +1,92 @@
+"""What cannot be exact is whole where it fits, else its error is measured and named."""
+
+import numpy as np
+import pytest
+
+from napari_vstain.core.data import open_dataset, recorded
+from napari_vstain.core.errors import TilingError
+from napari_vstain.core.inference.approximation import TOLERANCE, measured_halo
+from napari_vstain.core.inference.predictor import Predictor
+from napari_vstain.core.inference.stage import PredictSettings, run
+from napari_vstain.core.inference.streaming import Stream
+from napari_vstain.core.progress import Progress
+
+from .networks import TinyUNet, TorchEngine, noise, relative_rms, spec_of
+from .plates import KEYS, predictor_of, workspace_with
+
+
+def far_sighted():
+    """Return a predictor whose model says that it looks 1000 px far, as a deep ConvNeXt does."""
+    spec = spec_of(1, units=(0, 1)).model_copy(update={"halo": (0, 1000, 1000)})
+    return Predictor(TorchEngine(TinyUNet(depth=1)), spec)
+
+
+def test_a_measured_halo_is_as_small_as_the_error_allows():
+    predictor = far_sighted()
+    halo, error = measured_halo(predictor.engine, predictor.spec, 400**2)
+    assert halo[1] == halo[2] <= 8
+    assert error <= TOLERANCE
+
+
+def test_an_image_that_fits_is_whole_and_exact_whatever_the_halo():
+    predictor = far_sighted()
+    predictor.budget_px = 2200**2
+    plan = predictor.plan((1, 150, 150), 64)
+    assert len(plan) == 1
+    assert predictor.caveat(plan) == ""
+
+
+def test_a_halo_larger_than_the_tile_is_replaced_by_a_measured_one_and_said():
+    predictor = far_sighted()
+    predictor.budget_px = 400**2
+    image = noise((1, 900, 700))
+    plan = predictor.plan((1, 900, 700), 128)
+    assert len(plan) > 1
+    assert "looks 1000 px far" in predictor.caveat(plan)
+    expected = Predictor(predictor.engine, spec_of(1, units=(0, 1))).predict(image)["stain"]
+    assert relative_rms(predictor.predict(image, 128)["stain"], expected) <= TOLERANCE
+
+
+def across(fits=None, **more):
+    """Return a predictor whose network looks across the whole image."""
+    spec = spec_of(1, units=(0, 1), tile_exact=False)
+    return Predictor(TorchEngine(TinyUNet(depth=1, norm=True), fits=fits), spec)
+
+
+def test_a_blend_says_its_error():
+    predictor = across()
+    predictor.budget_px = 700**2
+    plan = predictor.plan((1, 1500, 1500), 256)
+    assert plan.margin
+    assert "tiles are blended: a relative error of about 0." in predictor.caveat(plan)
+
+
+def test_an_image_that_does_not_fit_whole_is_blended_instead():
+    image = noise((1, 900, 900))
+    predictor = across(fits=800**2)
+    blended = predictor.predict(image)["stain"]
+    assert predictor.most_px is not None
+    assert predictor.plan((1, 900, 900)).margin
+    assert 0 < relative_rms(blended, across().predict(image)["stain"]) < 0.3
+    streamed = Stream(image, across(fits=800**2))(Progress())["stain"]
+    np.testing.assert_allclose(streamed, blended, rtol=0, atol=1e-6)
+
+
+def test_a_network_that_fits_in_no_tile_says_so():
+    with pytest.raises(TilingError, match="does not fit in memory"):
+        across(fits=100).predict(noise((1, 900, 900)))
+
+
+def test_a_batch_says_in_the_store_what_is_not_exact(tmp_path):
+    workspace = workspace_with(tmp_path, keys=KEYS[:1], shape=(1, 2, 1, 900, 900))
+    predictor = predictor_of(network=TinyUNet(depth=1, norm=True), fits=800**2, tile_exact=False)
+    settings = PredictSettings(dataset="noise", experiment="test")
+    result = run(settings, workspace, Progress(), predictor=predictor)
+    assert result.positions == KEYS[:1]
+    assert ["blended" in warning for warning in result.warnings] == [True]
+    position = open_dataset(result.store).position(KEYS[0])
+    assert recorded(position, "prediction")["warnings"] == list(result.warnings)
+    assert recorded(position, "prediction")["complete"] is True
+    image = open_dataset(workspace.dataset("noise")).position(KEYS[0]).read(["Phase"])
+    expected = across(fits=800**2).predict(image)["stain"]
+    np.testing.assert_allclose(position.read(["stain0_prediction"]), expected, rtol=0, atol=1e-6)

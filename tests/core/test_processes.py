@@ -1,0 +1,230 @@
+"""A verb in a child process behaves as one in this process, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from napari_vstain.core.errors import ChannelError, VstainError
+from napari_vstain.core.processes import Product, run_child, run_verb_in_child
+from napari_vstain.core.progress import Cancelled, CancelToken, Progress
+from napari_vstain.core.workspace import Workspace
+
+TALK = """
+import json, os, signal, subprocess, sys, time
+from napari_vstain.core.processes import end_with_parent
+def say(event, **values): print(json.dumps({"event": event, **values}), flush=True)
+def report(done, phase="work"): say("report", phase=phase, done=done, total=3, unit="tile", message="")
+"""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A product, for the tests."""
+
+    step: int
+    loss: float
+
+
+class Listener:
+    """Keeps what a stage says, and can act on a phase's report."""
+
+    def __init__(self, act=lambda report: None):
+        self.reports, self.items, self.act = [], [], act
+
+    def reported(self, report):
+        self.reports.append(report)
+        self.act(report)
+
+    def produced(self, item):
+        self.items.append(item)
+
+
+def run(script, progress=None, products=None, patience_s=5.0):
+    command = [sys.executable, "-c", TALK + textwrap.dedent(script)]
+    return run_child(command, "child", progress or Progress(), products or {}, patience_s)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind():
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    assert not set(psutil.Process().children(recursive=True)) - before
+
+
+def test_reports_products_and_paths_arrive_in_order():
+    listener = Listener()
+    paths = run(
+        """
+        print("a line by somebody else")
+        print('{"half": ')
+        print('[1, 2]')
+        report(0); report(1); report(3); report(0, "next"); report(2, "next")
+        say("produced", type="Loss", values={"step": 3, "loss": 0.5})
+        say("produced", type="Other", values={"a": 1})
+        say("result", paths={"metrics": "/somewhere/metrics.csv"})
+        """,
+        Progress(sink=listener),
+        {"Loss": Loss},
+    )
+    assert [(report.phase, report.done) for report in listener.reports] == [
+        ("work", 0), ("work", 1), ("work", 3), ("next", 0), ("next", 2),
+    ]  # fmt: skip
+    assert {(report.total, report.unit) for report in listener.reports} == {(3, "tile")}
+    assert listener.items == [Loss(3, 0.5), Product("Other", {"a": 1})]
+    assert paths == {"metrics": Path("/somewhere/metrics.csv")}
+
+
+def test_an_error_keeps_its_class_its_parts_and_what_stderr_said():
+    with pytest.raises(ChannelError) as caught:
+        run(
+            """
+            print("a warning", file=sys.stderr)
+            say("error", type="ChannelError", field="source channel", value="Phase2", rule="is not there", remedy="x")
+            sys.exit(1)
+            """
+        )
+    error = caught.value
+    assert (error.field, error.value, error.rule, error.remedy) == ("source channel", "Phase2", "is not there", "x")
+    assert "a warning" in error.__notes__[0] and "a warning" not in str(error)
+
+
+def test_an_error_of_an_unknown_class_is_one_of_ours():
+    with pytest.raises(VstainError, match="a rule") as caught:
+        run('say("error", type="Path", field="f", value=None, rule="a rule", remedy="r"); sys.exit(1)')
+    assert type(caught.value) is VstainError
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("sys.exit('no such option')", "ended with code 1: no such option"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by signal 9"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_child_that_dies_without_a_word_is_explained(script, said):
+    with pytest.raises(VstainError, match=said):
+        run(script)
+
+
+def test_stop_ends_the_child_at_once_and_keeps_what_it_saved():
+    token = CancelToken()
+    listener = Listener(lambda report: report.done == 1 and token.cancel())
+    began = time.monotonic()
+    with pytest.raises(Cancelled) as caught:
+        run(
+            """
+            def stop(*_):
+                say("result", paths={"checkpoint": "last.ckpt"})
+                sys.exit(130)
+            signal.signal(signal.SIGTERM, stop)
+            report(0); report(1)
+            time.sleep(60)
+            """,
+            Progress(token, listener),
+        )
+    assert caught.value.kept == {"checkpoint": Path("last.ckpt")}
+    assert time.monotonic() - began < 5
+
+
+def test_a_child_that_does_not_stop_is_killed_with_all_it_started():
+    token, pids = CancelToken(), []
+
+    def act(report):
+        if report.done:
+            pids.append(int(report.done))
+            token.cancel()
+
+    with pytest.raises(Cancelled):
+        run(
+            """
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+            report(0); report(grandchild.pid)
+            time.sleep(60)
+            """,
+            Progress(token, Listener(act)),
+            patience_s=0.2,
+        )
+    assert len(pids) == 1 and eventually(lambda: gone(pids[0]))
+
+
+def test_a_grandchild_left_behind_does_not_hold_the_parent():
+    began = time.monotonic()
+    paths = run(
+        """
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        say("result", paths={"a": "b"})
+        """
+    )
+    assert paths == {"a": Path("b")}
+    assert time.monotonic() - began < 20
+
+
+def test_nothing_starts_when_it_is_stopped_before():
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(Cancelled):
+        run("say('result', paths={})", Progress(token))
+
+
+def test_the_child_dies_with_its_parent(tmp_path):
+    pid_file = tmp_path / "pid"
+    child = TALK + f"end_with_parent(); open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(120)"
+    parent = f"""
+import sys
+from napari_vstain.core.processes import run_child
+from napari_vstain.core.progress import Progress
+run_child([sys.executable, "-c", {child!r}], "child", Progress(), {{}}, 1.0)
+"""
+    process = subprocess.Popen([sys.executable, "-c", parent])
+    try:
+        pid = int(eventually(lambda: pid_file.exists() and pid_file.read_text()))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert eventually(lambda: gone(pid))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_real_verb_runs_in_a_child_and_its_error_comes_back(tmp_path):
+    workspace = Workspace.create(tmp_path / "workspace")
+    config = tmp_path / "evaluate_config.yml"
+    config.write_text("experiment: nothing-here\n")
+    with pytest.raises(VstainError, match="nothing-here"):
+        run_verb_in_child("evaluate", config, workspace, Progress())
+
+
+def gone(pid):
+    """Return True when no process of that id runs; one that awaits its new parent counts as gone."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def eventually(condition, timeout_s=20.0):
+    """Return the first true value of `condition`, asked every 20 ms."""
+    deadline, tick = time.monotonic() + timeout_s, threading.Event()
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it never came"
+        tick.wait(0.02)
+    return value
+
+
+def test_the_leash_is_not_worn_by_a_program_that_a_person_starts():
+    code = "from napari_vstain.core.processes import end_with_parent; end_with_parent(); import threading; " \
+        "print(threading.active_count())"  # fmt: skip
+    environment = {key: value for key, value in os.environ.items() if key != "VSTAIN_ENDS_WITH_PARENT"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "1"

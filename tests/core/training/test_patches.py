@@ -1,0 +1,198 @@
+"""Patches are the image's own pixels, normalized, turned and reflected, whether they come from memory or disk."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from napari_vstain.core.data import create_plate, open_dataset
+from napari_vstain.core.errors import SettingsError
+from napari_vstain.core.training.loading import TrainingBatches, ValidationBatches, made_ahead, to_batch
+from napari_vstain.core.training.patches import PatchReader, PatchSettings, Place, make_stacks
+
+from .conftest import KEYS, images, write_plate
+
+CHANNELS = ("Phase", "Nuclei")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("patches") / "plate.zarr"
+    return open_dataset(write_plate(folder, {key: images(i, (2, 3, 40, 56)) for i, key in enumerate(KEYS)}))
+
+
+def _reader(dataset, **values):
+    scaling = np.array([[100, 400], [10, 50]], np.float32)[:, :, None, None, None]
+    stacks = make_stacks(dataset.positions, KEYS, lambda position, t: (scaling[0], scaling[1]))
+    return PatchReader(stacks, CHANNELS, PatchSettings(**({"size_px": 16} | values)))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(seed=st.integers(0, 999), margin=st.integers(0, 7), z_window=st.integers(1, 3))
+def test_a_patch_from_memory_is_the_patch_from_disk_and_the_reflected_image(dataset, seed, margin, z_window):
+    on_disk, in_memory = (_reader(dataset, margin_px=margin, z_window=z_window) for _ in range(2))
+    in_memory.fill_cache(10**9)
+    assert all(stack.pixels is not None for stack in in_memory.stacks)
+    for place in on_disk.random_places(4, np.random.default_rng(seed)):
+        position, t = on_disk.stacks[place.stack].position, on_disk.stacks[place.stack].t
+        whole = position.read(CHANNELS, t).astype(float)
+        whole = (whole - [[[[100]]], [[[400]]]]) / [[[[10]]], [[[50]]]]
+        whole = np.pad(whole, ((0, 0), (0, 0), (margin, margin), (margin, margin)), "reflect")
+        y, x = place.y + margin, place.x + margin
+        expected = whole[:, place.z : place.z + z_window, y : y + 16, x : x + 16]
+        np.testing.assert_allclose(on_disk.cut(place), expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(on_disk.cut(place), in_memory.cut(place))
+
+
+def test_sources_and_targets_are_turned_together(dataset):
+    reader = _reader(dataset, brightness=0, contrast=0)
+    reader.fill_cache(10**9)
+    place = Place(0, 1, 3, 5)
+    plain = reader.cut(place)
+    turned = reader.batch([place] * 64, np.random.default_rng(0))
+    eight = {np.rot90(patch, k, (-2, -1)).tobytes() for patch in (plain, plain[..., ::-1]) for k in range(4)}
+    assert {patch.tobytes() for patch in turned} == eight
+
+
+def test_only_the_light_of_the_sources_is_changed(dataset):
+    reader = _reader(dataset, flip=False, rotate=False, brightness=0.5, contrast=0.25)
+    reader.fill_cache(10**9)
+    place = Place(0, 1, 3, 5)
+    plain = reader.cut(place).copy()
+    lit = reader.batch([place] * 200, np.random.default_rng(0))
+    np.testing.assert_array_equal(lit[:, 1], np.broadcast_to(plain[1], lit[:, 1].shape))
+    stretched, brighter = np.array([np.polyfit(plain[0].ravel(), patch[0].ravel(), 1) for patch in lit]).T
+    assert 0.75 <= stretched.min() < 0.8 < 1.2 < stretched.max() <= 1.25
+    assert -0.5 <= brighter.min() < -0.45 < 0.45 < brighter.max() <= 0.5
+    np.testing.assert_array_equal(reader.cut(place), plain)
+
+
+def test_borders_are_seen_half_as_often_as_the_inside_and_not_hardly_ever(dataset):
+    reader = _reader(dataset, detail=0)
+    seen = np.zeros((40, 56))
+    for place in reader.random_places(20000, np.random.default_rng(0)):
+        seen[place.y : place.y + 16, place.x : place.x + 16] += 1
+    inside = seen[16:-16, 16:-16].mean()
+    assert seen[0, 0] > 0.25 * inside
+    assert seen[0, 28] > 0.45 * inside
+    assert seen.max() < 4 * inside
+
+
+def test_the_grid_sees_every_pixel_once_in_the_middle_of_its_patches(dataset):
+    reader = _reader(dataset, size_px=12, margin_px=2)
+    seen = np.zeros((len(reader.stacks), 3, 40, 56), int)
+    for place in reader.grid_places(10**6):
+        seen[place.stack, place.z, place.y + 2 : place.y + 10, place.x + 2 : place.x + 10] += 1
+    assert seen.min() == seen.max() == 1
+    assert len(reader.grid_places(5)) == 5
+
+
+def test_random_places_reach_every_stack_and_every_corner(dataset):
+    reader = _reader(dataset, margin_px=4)
+    places = reader.random_places(4000, np.random.default_rng(0))
+    assert {place.stack for place in places} == set(range(6))
+    assert {place.z for place in places} == {0, 1, 2}
+    assert (min(place.y for place in places), max(place.y for place in places)) == (-4, 40 + 4 - 16)
+    assert (min(place.x for place in places), max(place.x for place in places)) == (-4, 56 + 4 - 16)
+
+
+def test_patches_are_drawn_where_the_target_stands_out(tmp_path):
+    image = np.zeros((1, 2, 2, 128, 128), np.float32)
+    image[0, 1, 1, 40:44, 100:104] = 1
+    position = open_dataset(_plate_of_two_channels(tmp_path / "spot.zarr", image)).positions
+    stacks = make_stacks(position, ["A/1/0"], lambda position, t: (np.float32(0), np.float32(1)))
+    share = {}
+    for detail in (0.0, 0.5):
+        reader = PatchReader(stacks, CHANNELS, PatchSettings(size_px=16, detail=detail, margin_px=2))
+        reader.fill_cache(10**9)
+        places = reader.random_places(400, np.random.default_rng(0))
+        patches = reader.batch(places)
+        assert all(-2 <= place.y <= 128 + 2 - 16 and -2 <= place.x <= 128 + 2 - 16 for place in places)
+        share[detail] = float((patches[:, 1].max((1, 2, 3)) > 0).mean())
+    assert share[0.0] < 0.05
+    assert 0.4 < share[0.5] < 0.6
+
+
+def _plate_of_two_channels(path, image):
+    with create_plate(path, list(CHANNELS)) as plate:
+        plate.add_position("A/1/0", image.shape, image.dtype, (1, 1, 1))[...] = image
+    return path
+
+
+def test_only_what_fits_the_budget_is_cached(dataset):
+    reader = _reader(dataset)
+    one = 4 * 2 * 3 * 40 * 56
+    assert reader.fill_cache(2 * one + 5) == 5
+    assert [stack.pixels is not None for stack in reader.stacks] == [True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size_px": 41}, "is larger than position A/1/0 of 40 × 56 px"),
+        ({"z_window": 4}, "has 3"),
+        ({"margin_px": 8}, "leaves nothing"),
+    ],
+)
+def test_a_patch_that_does_not_fit_is_refused(dataset, values, message):
+    with pytest.raises(SettingsError, match=message):
+        _reader(dataset, **values)
+
+
+def test_the_same_seed_and_epoch_give_the_same_batches_and_others_do_not(dataset):
+    reader = _reader(dataset)
+
+    def epoch(seed, number):
+        return [batch["source"].numpy() for batch in TrainingBatches(reader, 1, 3, seed, lambda: number)]
+
+    first = epoch(0, 0)
+    np.testing.assert_array_equal(first, epoch(0, 0))
+    assert not np.array_equal(first, epoch(0, 1))
+    assert not np.array_equal(first, epoch(1, 0))
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_validation_is_the_same_each_time_and_loses_no_patch(dataset):
+    batches = ValidationBatches(_reader(dataset, validation_patches=10, batch_size=4), 1)
+    first, second = ([batch["target"].numpy() for batch in batches] for _ in range(2))
+    assert [len(batch) for batch in first] == [4, 4, 2]
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_a_batch_of_slices_has_no_z_and_one_of_windows_has(dataset):
+    assert to_batch(_reader(dataset).batch([Place(0, 0, 0, 0)]), 1)["source"].shape == (1, 1, 16, 16)
+    assert to_batch(_reader(dataset, z_window=2).batch([Place(0, 0, 0, 0)]), 1)["target"].shape == (1, 1, 2, 16, 16)
+
+
+def test_what_is_not_a_number_is_zero_and_not_valid():
+    patches = np.ones((1, 3, 1, 2, 2), np.float32)
+    patches[0, 0, 0, 0, 0] = np.nan
+    patches[0, 2, 0, 1, 1] = np.inf
+    batch = to_batch(patches, 1)
+    assert batch["valid"].tolist() == [[[[False, True], [True, True]], [[False, True], [True, False]]]]
+    assert batch["source"][0, 0, 0, 0] == batch["target"][0, 1, 1, 1] == 0
+
+
+@given(count=st.integers(0, 12), ahead=st.integers(0, 5))
+def test_made_ahead_keeps_the_order(count, ahead):
+    makers = [lambda value=value: value for value in range(count)]
+    assert list(made_ahead(makers, ahead)) == list(range(count))
+
+
+def test_made_ahead_hands_on_errors_and_leaves_no_thread_behind():
+    def fail():
+        raise OSError("gone")
+
+    items = made_ahead([lambda: 1, fail, lambda: 3], 2)
+    assert next(items) == 1
+    with pytest.raises(OSError, match="gone"):
+        next(items)
+    stopped = made_ahead([lambda: 1] * 9, 3)
+    next(stopped)
+    stopped.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("vstain-patches"):
+            thread.join(5)
+            assert not thread.is_alive()

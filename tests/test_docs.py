@@ -1,0 +1,56 @@
+"""What the documentation shows is what happens."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not installed")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Return the code blocks of a page, in order."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_python_page_runs(tmp_path):
+    script = "\n".join(blocks("docs/python.md", "python"))
+    run = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "baseline" in run.stdout
+
+
+def test_the_example_of_lazy_prediction_runs(tmp_path):
+    make = (
+        "import shutil, napari_vstain as v\nfrom napari_vstain.core.data import simulate_plate\n"
+        "from napari_vstain.core.models import ModelSpec, OutputSpec\n"
+        "from napari_vstain.core.models.onnx import export_onnx\nfrom napari_vstain.core.models.unet import UNet\n"
+        "from napari_vstain.core.models.spec import Statistics\n"
+        "simulate_plate('plate.zarr', fields=1, size=640)\n"
+        "numbers = Statistics(mean=4000, std=900, median=4000, iqr=900)\n"
+        "spec = ModelSpec(sources=('Phase',), outputs=(OutputSpec(channels=('Nuclei',)),), stride=(1, 2, 2),\n"
+        "    halo=(0, 16, 16), statistics={'Phase': numbers, 'Nuclei': numbers})\n"
+        "export_onnx(UNet(features=(4, 8)).eval(), spec, 'model.onnx')\n"
+    )
+    (example,) = blocks("docs/prediction.md", "python")
+    check = "\nassert stained[..., :512, :512].compute().shape == (1, 512, 512)\n"
+    run = subprocess.run(
+        [sys.executable, "-c", make + example + check], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_readme_names_the_environments_of_tox():
+    named = set(re.findall(r"tox run -e (\w+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    known = set(re.findall(r"\[testenv:(\w+)\]", (ROOT / "tox.ini").read_text(encoding="utf-8")))
+    assert named
+    assert named <= known
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in (ROOT / "docs").rglob("*.md"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"

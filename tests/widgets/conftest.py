@@ -1,0 +1,70 @@
+"""What the window's tests share: a small plate, a small untrained model, a workspace, a viewer with a desk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_vstain.core.workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from napari_vstain.core.data import simulate_plate
+
+    return simulate_plate(tmp_path_factory.mktemp("plate") / "cells.zarr", wells=("A/1", "B/2"), fields=3, size=160)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, plate: Path) -> Workspace:
+    """A workspace to which the plate is linked."""
+    made = Workspace.create(tmp_path / "study")
+    made.link_dataset(plate)
+    return made
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained network that says all a model says of itself."""
+    import torch
+
+    from napari_vstain.core.models.checkpoint import save_checkpoint
+    from napari_vstain.core.models.networks import network_config
+    from napari_vstain.core.models.receptive_field import receptive_field
+    from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
+    from napari_vstain.core.models.unet import UNet
+
+    torch.manual_seed(0)
+    shape = {"in_channels": 1, "out_channels": 1, "features": (4, 8)}
+    network = UNet(**shape).eval()
+    field = receptive_field(network)
+    known = Statistics(mean=1000, std=300, median=1000, iqr=400, p1=400, p5=500, p95=1500, p99=1800)
+    spec = ModelSpec(
+        name="untrained",
+        sources=("Phase",),
+        outputs=(OutputSpec(channels=("Nuclei",)),),
+        stride=field.stride,
+        halo=field.halo,
+        statistics={"Phase": known, "Nuclei": known},
+        config=network_config(network, **shape),
+    )
+    path = tmp_path_factory.mktemp("model") / "untrained.ckpt"
+    save_checkpoint(path, spec, network)
+    return path
+
+
+@pytest.fixture
+def desk(make_napari_viewer_proxy):
+    """The desk of a real window; its jobs end with the test."""
+    from napari_vstain.widgets.desk import desk_of
+
+    made = desk_of(make_napari_viewer_proxy())
+    yield made
+    assert made.session.close(timeout_s=20)
+    made.close()
+
+
+@pytest.fixture
+def field() -> np.ndarray:
+    """An image, (Y, X)."""
+    return np.random.default_rng(0).normal(1000, 300, (200, 260)).astype(np.float32)

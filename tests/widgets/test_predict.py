@@ -1,0 +1,209 @@
+"""Predict in a window: any open image, exact, where the image is, and without touching what is the user's."""
+
+import numpy as np
+import pytest
+
+from napari_vstain.core.jobs import JobState
+from napari_vstain.widgets.layers.book import Origin
+from napari_vstain.widgets.layers.flip import flip
+from napari_vstain.widgets.layers.matching import candidates, match
+from napari_vstain.widgets.predict import PredictSection
+
+PATIENCE_MS = 120_000
+
+
+@pytest.fixture
+def section(desk, qtbot, checkpoint):
+    made = PredictSection(desk)
+    qtbot.addWidget(made)
+    made.use_file(checkpoint)
+    qtbot.waitUntil(lambda: desk.session.model is not None, timeout=PATIENCE_MS)
+    made.form.set_values({"engine": made.form.editors["engine"].default})
+    return made
+
+
+def predicted(section, qtbot):
+    """Wait for the running prediction; return its layers."""
+    canvases = section._canvases
+    qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
+    assert section.problem.isHidden(), section.problem.text()
+    return canvases.layers
+
+
+def whole(checkpoint, image):
+    """Return the prediction without any window, (Y, X)."""
+    from napari_vstain.core.inference.predictor import load_predictor
+
+    return load_predictor(checkpoint).predict(image[None])["stain"][0]
+
+
+def test_one_click_predicts_an_open_image_with_no_workspace(section, qtbot, desk, field, checkpoint):
+    source = desk.viewer.add_image(
+        field, name="my phase", scale=(0.5, 0.25), translate=(3, 4), units=("um", "um"), axis_labels=("row", "column")
+    )
+    assert section.go.isEnabled()
+    section.go.click()
+    (layer,) = predicted(section, qtbot)
+    np.testing.assert_allclose(layer.data, whole(checkpoint, field), rtol=1e-4, atol=0.05)
+    assert layer.name == "Nuclei_prediction"
+    np.testing.assert_array_equal(layer.scale, source.scale)
+    np.testing.assert_array_equal(layer.translate, source.translate)
+    assert layer.units == source.units
+    assert layer.axis_labels == source.axis_labels
+    assert layer.blending == "additive"
+    assert tuple(layer.contrast_limits) == (500, 1800)  # from the training range, not from the pixels
+
+
+def test_the_key_predicts_too_and_the_button_says_so(section, qtbot, desk, field):
+    desk.viewer.add_image(field, name="Phase")
+    assert "(G)" in section.go.text()
+    keys = {str(key): function for key, function in desk.viewer.keymap.items()}
+    keys["G"](desk.viewer)
+    predicted(section, qtbot)
+
+
+def test_no_layer_of_the_user_is_changed_or_removed(section, qtbot, desk, field):
+    viewer = desk.viewer
+    user = [
+        viewer.add_image(field.copy(), name="Phase", colormap="magenta", contrast_limits=(0, 7)),
+        viewer.add_image(field.copy(), name="Nuclei_prediction", visible=True),
+        viewer.add_labels(np.ones(field.shape, dtype=int)),
+        viewer.add_shapes([[[0, 0], [50, 60]]], shape_type="rectangle", name="Nuclei"),
+    ]
+    before = [(layer.name, layer.visible, layer.opacity, str(layer.blending), id(layer.data)) for layer in user[:3]]
+    pixels = [np.asarray(layer.data).copy() for layer in user[:3]]
+    section.start("field")
+    layers = predicted(section, qtbot)
+    list(flip(viewer, desk.book))
+    assert [layer for layer in viewer.layers if layer not in layers] == user
+    assert before == [
+        (layer.name, layer.visible, layer.opacity, str(layer.blending), id(layer.data)) for layer in user[:3]
+    ]
+    for layer, values in zip(user, pixels, strict=False):
+        np.testing.assert_array_equal(layer.data, values)
+    assert viewer.layers.selection.active is user[-1]
+
+
+def test_predicting_again_fills_the_same_layer_and_a_deleted_one_is_made_anew(section, qtbot, desk, field):
+    desk.viewer.add_image(field, name="Phase")
+    section.start("field")
+    (first,) = predicted(section, qtbot)
+    section.start("field")
+    assert predicted(section, qtbot) == [first]
+    desk.viewer.layers.remove(first)
+    section.start("field")
+    (other,) = predicted(section, qtbot)
+    assert other is not first
+    assert other in desk.viewer.layers
+
+
+def test_the_drawn_region_equals_the_crop_of_the_whole(section, qtbot, desk, checkpoint):
+    image = np.random.default_rng(1).normal(1000, 300, (300, 420)).astype(np.float32)
+    desk.viewer.add_image(image, name="Phase", scale=(0.5, 0.5))
+    desk.viewer.add_shapes([np.array([[10, 20], [40, 50]])], shape_type="rectangle", name="region")
+    section.start("region")
+    (layer,) = predicted(section, qtbot)
+    done = np.isfinite(layer.data)
+    assert done[20:80, 40:100].all()
+    assert not done.all()
+    np.testing.assert_allclose(layer.data[done], whole(checkpoint, image)[done], rtol=1e-4, atol=0.05)
+
+
+def test_a_region_that_is_not_drawn_is_one_sentence(section, desk, field):
+    desk.viewer.add_image(field, name="Phase")
+    section.attempt(lambda: section.start("region"))
+    assert "add a Shapes layer" in section.problem.text()
+    assert section.job is None
+
+
+def test_every_slice_and_timepoint_of_a_stack_is_predicted(section, qtbot, desk, checkpoint):
+    stack = np.random.default_rng(2).normal(1000, 300, (2, 3, 64, 48)).astype(np.float32)
+    desk.viewer.add_image(stack, name="Phase", axis_labels=("t", "z", "y", "x"))
+    section.start("field")
+    (layer,) = predicted(section, qtbot)
+    assert layer.data.shape == stack.shape
+    np.testing.assert_allclose(layer.data[1, 2], whole(checkpoint, stack[1, 2]), rtol=1e-4, atol=0.05)
+
+
+def test_stop_stops_and_keeps_the_finished_tiles(section, qtbot, desk):
+    desk.viewer.add_image(np.random.default_rng(3).normal(1000, 300, (3000, 3000)).astype(np.float32), name="Phase")
+    section.start("field")
+    canvases, job = section._canvases, section.job
+    data = canvases.layers[0].data
+    qtbot.waitUntil(lambda: bool(np.isfinite(data[1400:1600:10, 1400:1600:10]).any()), timeout=PATIENCE_MS)
+    section.stop.click()
+    assert section.stop.text() == "Stopping… (finishing tile)"
+    qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
+    assert job.status.state is JobState.DONE
+    assert np.isfinite(data).any()
+    assert not np.isfinite(data).all()
+    assert "Stopped" in section.result.text()
+    assert section.go.isEnabled()
+
+
+def test_without_a_model_or_an_image_the_button_is_off_and_says_why(desk, qtbot, section, field):
+    assert not section.go.isEnabled()
+    assert "any Image layer" in section.hint.text()
+    bare = PredictSection(desk)
+    qtbot.addWidget(bare)
+    desk.session.choose_model(None)
+    assert not bare.go.isEnabled()
+    assert "Choose a model" in bare.go.toolTip()
+
+
+def test_a_colour_image_is_not_offered(section, desk):
+    desk.viewer.add_image(np.zeros((32, 32, 3), np.uint8), rgb=True)
+    assert not section.go.isEnabled()
+
+
+def test_a_file_that_is_no_model_is_one_sentence_in_the_dock(section, qtbot, tmp_path):
+    fake = tmp_path / "fake.onnx"
+    fake.write_bytes(b"nothing")
+    section.use_file(fake)
+    qtbot.waitUntil(lambda: not section.problem.isHidden(), timeout=PATIENCE_MS)
+    assert "fake.onnx" in section.problem.text()
+    assert section.session.model is not None  # the one before is still chosen
+
+
+@pytest.mark.parametrize(
+    ("names", "sources", "expected"),
+    [
+        (("Nuclei", "Phase"), ("Phase",), ["Phase"]),
+        (("my PHASE image", "other"), ("Phase",), ["my PHASE image"]),
+        (("BF", "Phase"), ("Phase", "BF"), ["Phase", "BF"]),
+        (("x", "y"), ("Phase",), ["x"]),
+        (("x", "y"), ("Phase", "BF"), [None, None]),
+    ],
+)
+def test_images_are_matched_to_sources_by_name(desk, names, sources, expected):
+    for name in names:
+        desk.viewer.add_image(np.zeros((4, 4)), name=name)
+    layers = candidates(desk.viewer, desk.book)
+    found = match(sources, layers, desk.book)
+    assert [layer.name if layer is not None else None for layer in found] == expected
+
+
+def test_holding_the_key_shows_the_target_and_letting_go_the_prediction(desk):
+    viewer, book = desk.viewer, desk.book
+    user = viewer.add_image(np.zeros((4, 4)), name="Nuclei", visible=True)
+    target = book.enter(viewer.add_image(np.zeros((4, 4)), visible=False), Origin("target", "Nuclei"))
+    prediction = book.enter(viewer.add_image(np.zeros((4, 4))), Origin("prediction", "Nuclei"))
+    held = flip(viewer, book)
+    next(held)
+    assert (target.visible, prediction.visible, user.visible) == (True, False, True)
+    assert next(held, "released") == "released"
+    assert (target.visible, prediction.visible, user.visible) == (False, True, True)
+
+
+def test_images_of_different_sizes_are_marked_and_the_button_is_off(desk, qtbot, section, checkpoint):
+    from dataclasses import replace
+
+    model = desk.session.model
+    two = replace(model, spec=model.spec.model_copy(update={"sources": ("Phase", "BF")}))
+    desk.viewer.add_image(np.zeros((8, 8)), name="Phase")
+    desk.viewer.add_image(np.zeros((9, 9)), name="BF")
+    desk.session.choose_model(two)
+    assert not section.go.isEnabled()
+    assert "differ in size" in section.hint.text()
+    assert section.inputs["BF"].styleSheet()
+    assert section.inputs["BF"].toolTip()
