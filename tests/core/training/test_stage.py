@@ -31,7 +31,6 @@ def test_a_network_learns_a_blur_and_its_checkpoint_alone_predicts_it(workspace)
     settings = quick(epochs=4, batches_per_epoch=20, learning_rate=0.02, features=[4, 4])
     settings = changed(settings, "data.init_args.source_normalization", {"level": "dataset"})
     settings = changed(settings, "data.init_args.patches.brightness", 0)  # the target tells of nothing else
-    settings = changed(settings, "data.init_args.patches.brightness", 0)
     result = run(settings, workspace, Progress())
     spec, network = load_checkpoint(result.checkpoint)
     assert spec == result.spec
@@ -159,6 +158,38 @@ def test_a_stopped_run_goes_on_where_it_was(workspace):
     whole = run(quick("whole"), workspace, Progress())
     one, other = (load_checkpoint(r.run.checkpoints / "last.ckpt")[1].state_dict() for r in (result, whole))
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+
+
+def test_the_last_checkpoint_is_of_the_last_epoch_and_the_best_of_the_best(workspace, monkeypatch):
+    from napari_vstain.core.training import module
+
+    losses = iter([2.0, 1.0, 3.0])
+    monkeypatch.setattr(module.StainingModule, "_loss", _judged(module.StainingModule._loss, losses))
+    made = run(quick(epochs=3, batches_per_epoch=2), workspace, Progress())
+    steps = {
+        name: load_checkpoint(made.run.checkpoints / name)[0].training["steps"] for name in ("best.ckpt", "last.ckpt")
+    }
+    assert steps == {"best.ckpt": 4, "last.ckpt": 6}
+    longer = changed(quick(epochs=4, batches_per_epoch=2), "ckpt_path", str(made.run.checkpoints / "last.ckpt"))
+    monkeypatch.undo()
+    listener = Listener()
+    run(longer, workspace, listener.progress)
+    assert [item.step for item in listener.items if isinstance(item, BatchLoss)] == [7, 8]
+
+
+def _judged(ours, losses):
+    """Return a loss that is `ours` in training, and in validation the next of `losses`, one an epoch."""
+    shown = {}
+
+    def loss(self, prediction, target, valid):
+        if self.training:
+            return ours(self, prediction, target, valid)
+        epoch = self.trainer.current_epoch
+        if epoch not in shown:
+            shown[epoch] = next(losses)
+        return prediction.new_tensor(shown[epoch])
+
+    return loss
 
 
 def test_a_job_on_a_thread_is_quiet_finishes_once_and_gives_the_threads_back(workspace, capfd):

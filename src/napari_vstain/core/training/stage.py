@@ -85,20 +85,30 @@ def _trainer(parts: Parts, data: PatchDataModule, run: Run, reporter: Reporter) 
     given = {name: value for name, value in parts.trainer.items() if name not in _OUR_ARGUMENTS}
     given |= {"num_sanity_val_steps": 0} | ({} if data.validation else {"limit_val_batches": 0})
     watched = VALIDATION_LOSS if data.validation else f"{TRAIN_LOSS}_epoch"
-    saver = ModelCheckpoint(
-        run.checkpoints, "best", monitor=watched, save_last=True, enable_version_counter=False, save_on_exception=False
-    )
+    best, last = _saver(run, BEST, watched), _saver(run, LAST, None)  # Lightning's save_last repeats the best
     place = {"save_dir": run.experiment.models, "name": run.experiment.logs.name, "version": run.number}
     theirs = parts.trainer.get("logger")
     extra = [theirs] if theirs and not isinstance(theirs, (bool, list)) else theirs if isinstance(theirs, list) else []
     return Trainer(
         **given,
-        callbacks=[*_listed(parts.trainer.get("callbacks")), reporter, saver],
+        callbacks=[*_listed(parts.trainer.get("callbacks")), reporter, best, last],
         logger=[TensorBoardLogger(**place), CSVLogger(**place), *extra],
         plugins=[*_listed(parts.trainer.get("plugins")), AtomicCheckpointIO()],
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=run.folder,
+    )
+
+
+def _saver(run: Run, name: str, monitor: str | None) -> ModelCheckpoint:
+    """Return what saves the epoch with the lowest `monitor`, or the newest one when nothing is monitored."""
+    return ModelCheckpoint(
+        run.checkpoints,
+        name.removesuffix(".ckpt"),
+        monitor=monitor,
+        enable_version_counter=False,
+        save_on_exception=False,
+        save_on_train_epoch_end=True,
     )
 
 
