@@ -1,0 +1,25 @@
+"""A session is what a script or a window holds: workspace, open position, channel choice, model and jobs."""
+
+from napari_vstain.core.session.jobs import stop_jobs
+from napari_vstain.core.session.live import Caveat, Engaged, Live, Spacing
+from napari_vstain.core.session.models import Model, PredictorCache, chosen_model, load_model, runs_of
+from napari_vstain.core.session.opening import Opened, guess_roles, open_path, registered_name
+from napari_vstain.core.session.session import Session
+
+__all__ = [
+    "Caveat",
+    "Engaged",
+    "Live",
+    "Model",
+    "Opened",
+    "PredictorCache",
+    "Session",
+    "Spacing",
+    "chosen_model",
+    "guess_roles",
+    "load_model",
+    "open_path",
+    "registered_name",
+    "runs_of",
+    "stop_jobs",
+]

@@ -1,0 +1,102 @@
+"""A prediction of open images that follows what the user looks at, and what it says of itself while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from napari_vstain.core.jobs import Job
+from napari_vstain.core.progress import Progress
+from napari_vstain.core.session.models import Model, PredictorCache
+
+if TYPE_CHECKING:
+    from napari_vstain.core.inference.cells import Area
+    from napari_vstain.core.inference.predictor import Predictor
+    from napari_vstain.core.inference.streaming import Stream
+
+Spacing = tuple[float | None, float | None, float | None]
+"""Voxel size, (Z, Y, X), in micrometres; None where it is not known."""
+
+
+@dataclass(frozen=True)
+class Engaged:
+    """What a prediction runs on, for people; a job says it once the model is loaded."""
+
+    engine: str
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """One sentence on what the tiles of a prediction cost in exactness; a job says it once it is measured."""
+
+    sentence: str
+
+
+class Live:
+    """A prediction of open images, whose order follows what the user looks at, even while the model still loads."""
+
+    job: Job[Mapping[str, Any]]
+
+    def __init__(
+        self, model: Model, images: tuple[Any, ...], axes: str, outputs: Mapping[str, Any], view: Area, scope: Area,
+        options: Mapping[str, Any], predictors: PredictorCache, spacing_um: Spacing | None = None,
+        resample: bool = False,
+    ) -> None:  # fmt: skip
+        self._model, self._images, self._axes, self._outputs = model, images, axes, outputs
+        self._view, self._scope = view, scope
+        self._options, self._predictors = dict(options), predictors
+        self._spacing_um, self._resample = spacing_um, resample
+        self._stream: Stream | None = None
+        self._lock = Lock()
+
+    def look_at(self, view: Area) -> None:
+        """Go on with what is left from the centre of `view` outward; from any thread."""
+        with self._lock:
+            self._view = view
+            if self._stream is not None:
+                self._stream.look_at(view)
+
+    def __call__(self, progress: Progress) -> Mapping[str, Any]:
+        """Load the model, unless it is loaded, and predict."""
+        tile_px = self._options.pop("tile_px", None)
+        predictor = self._load(progress)
+        stream = self._begin(predictor, tile_px)
+        made = stream(progress)
+        if caveat := stream.caveat:
+            progress.produce(Caveat(caveat))
+        return made
+
+    def _load(self, progress: Progress) -> Predictor:
+        progress.phase("loading the model")
+        predictor = self._predictors.get(self._model, self._options)
+        if self._resample:
+            predictor = _resampled(predictor, self._spacing_um)
+        progress.produce(Engaged(predictor.engine.name, predictor.engine.device, predictor.engine.precision))
+        return predictor
+
+    def _begin(self, predictor: Predictor, tile_px: int | None) -> Stream:
+        from napari_vstain.core.inference.sources import ChannelStack
+        from napari_vstain.core.inference.streaming import Stream
+
+        stream = Stream(
+            ChannelStack(self._images, self._axes), predictor, self._view,
+            scope=self._scope, outputs=self._outputs, tile_px=tile_px, spacing_um=self._spacing_um,
+        )  # fmt: skip
+        with self._lock:
+            self._stream = stream
+            stream.look_at(self._view)
+        self._images = ()
+        return stream
+
+
+def _resampled(predictor: Predictor, spacing_um: Spacing | None) -> Predictor:
+    """Return a predictor for images of a voxel size."""
+    from napari_vstain.core.inference.resampling import ResampledPredictor, factors_of
+
+    known = None if spacing_um is None else tuple(step or 1.0 for step in spacing_um)
+    factors = factors_of(predictor.model, known)
+    return predictor if factors == (1, 1) else ResampledPredictor(predictor, factors)

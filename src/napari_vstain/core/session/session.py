@@ -1,0 +1,163 @@
+"""A session adds to what is chosen what is done with it: each stage is a job that has started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from psygnal import Signal
+
+from napari_vstain.core.jobs import Job
+from napari_vstain.core.progress import Progress
+from napari_vstain.core.session.choices import Choices
+from napari_vstain.core.session.jobs import Jobs
+from napari_vstain.core.session.live import Live, Spacing
+from napari_vstain.core.session.models import PredictorCache, chosen_model
+from napari_vstain.core.session.opening import registered_name
+from napari_vstain.core.workspace import Run
+
+if TYPE_CHECKING:
+    from napari_vstain.core.evaluation.stage import EvaluateResult
+    from napari_vstain.core.inference.cells import Area
+    from napari_vstain.core.inference.stage import PredictResult
+    from napari_vstain.core.training import TrainResult
+    from napari_vstain.core.training.splits import Split
+
+T = TypeVar("T")
+
+
+class Session(Choices):
+    """The state that docks and scripts share. It knows no window.
+
+    Jobs belong to the session: whoever started one may go, the job goes on until it ends or `close`.
+    """
+
+    runs_changed = Signal()
+    job_started = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: int | None = None
+        """CPU threads of trainings and predictions; a window keeps one core for itself."""
+        self._predictors = PredictorCache()
+        self._jobs = Jobs()
+
+    # Stages
+
+    def train(self, experiment: str, split: Split, **options: Any) -> Job[TrainResult]:
+        """Train on the open dataset and the chosen channels; `options` are those of `TrainSettings.quick`."""
+        dataset, workspace, sources, targets = self.open_dataset, self.open_workspace, self.sources, self.targets
+        limited = {"threads": self.threads, **options}
+
+        def train(progress: Progress) -> TrainResult:
+            from napari_vstain.core import training
+
+            name = registered_name(workspace, dataset)
+            settings = training.TrainSettings.quick(
+                experiment, name, sources, targets,
+                train=split.train, validate=split.validate, test=split.test, **limited,
+            )  # fmt: skip
+            return training.run(settings, workspace, progress)
+
+        return self.start(train, f"Training {experiment}")
+
+    def predict(self, positions: Sequence[str], **options: Any) -> Job[PredictResult]:
+        """Predict whole positions into the workspace's store; `options` are those of `PredictSettings`."""
+        dataset, workspace, model = self.open_dataset, self.open_workspace, self.open_model
+        limited = {"threads": self.threads, **options}
+
+        def predict(progress: Progress) -> PredictResult:
+            from napari_vstain.core.inference import stage
+
+            values = {"dataset": registered_name(workspace, dataset), "positions": tuple(positions)}
+            settings = stage.PredictSettings.parse({**values, **chosen_model(model), **limited})
+            return stage.run(settings, workspace, progress)
+
+        return self.start(predict, f"Predicting {len(positions)} positions")
+
+    def stream(
+        self, images: Sequence[Any], axes: str, outputs: Mapping[str, Any], view: Area, scope: Area,
+        *, spacing_um: Spacing | None = None, resample: bool = False, **options: Any,
+    ) -> Live:  # fmt: skip
+        """Predict open images from what is looked at outward, into `outputs`; see `inference.streaming.Stream`.
+
+        Parameters
+        ----------
+        images : sequence of arrays
+            One for each source of the chosen model, in its order, all of one shape.
+        axes : str
+            Theirs: ``YX``, ``ZYX``, ``TYX`` or ``TZYX``.
+        outputs : mapping of arrays
+            By task, float32, (T, C, Z, Y, X).
+        spacing_um : (Z, Y, X), optional
+            Voxel size of the images in micrometres, compared with the model's; None where it is not known.
+        resample : bool
+            Predict at the model's voxel size, and bring the prediction back onto the images' pixels.
+        options
+            ``engine``, ``device``, ``precision``, ``threads``, ``augment``, ``tile_px``.
+        """
+        options = {"threads": self.threads, **options}
+        live = Live(
+            self.open_model, tuple(images), axes, outputs, view, scope, options, self._predictors, spacing_um, resample
+        )
+        live.job = self.start(live, "Predicting")
+        return live
+
+    def evaluate(self, run: Run, positions: Sequence[str], **options: Any) -> Job[EvaluateResult]:
+        """Compare a run's predictions with the targets; what is not predicted yet is predicted first."""
+        dataset, workspace = self.open_dataset, self.open_workspace
+
+        def evaluate(progress: Progress) -> EvaluateResult:
+            from napari_vstain.core import evaluation
+            from napari_vstain.core.inference import stage
+
+            which = {
+                "experiment": run.experiment.name, "run": run.name,
+                "dataset": registered_name(workspace, dataset), "positions": tuple(positions),
+            }  # fmt: skip
+            stage.run(stage.PredictSettings.parse(which), workspace, progress)
+            return evaluation.run(evaluation.EvaluateSettings.parse({**which, **options}), workspace, progress)
+
+        return self.start(evaluate, f"Evaluating {run.experiment.name}")
+
+    def export(self, run: Run, name: str = "", **options: Any) -> Job[Path]:
+        """Write a run as ONNX, in a process of its own; the job's result is the file."""
+        workspace = self.open_workspace
+
+        def export(progress: Progress) -> Path:
+            from tempfile import TemporaryDirectory
+
+            from napari_vstain.core.deployment import ExportSettings
+            from napari_vstain.core.processes import run_verb_in_child
+
+            values = {"experiment": run.experiment.name, "run": run.name, "name": name, **options}
+            with TemporaryDirectory() as folder:
+                config = Path(folder) / "export_config.yml"
+                ExportSettings.parse(values).save(config)
+                return run_verb_in_child("export", config, workspace, progress)["ONNX"]
+
+        return self.start(export, f"Exporting {run.experiment.name}")
+
+    # Jobs
+
+    @property
+    def jobs(self) -> list[Job[Any]]:
+        """The jobs that have not ended."""
+        return self._jobs.running()
+
+    @property
+    def announced(self) -> list[Job[Any]]:
+        """The jobs that have not ended and that a window shows."""
+        return self._jobs.announced()
+
+    def start(self, function: Callable[[Progress], T], name: str, *, quiet: bool = False) -> Job[T]:
+        """Run a function in the background; a `quiet` one is not announced by `job_started`."""
+        job = self._jobs.start(function, name, quiet=quiet)
+        if not quiet:
+            self.job_started.emit(job)
+        return job
+
+    def close(self, timeout_s: float = 5) -> bool:
+        """Stop every job and wait for them at most `timeout_s` in all; return True if all ended."""
+        return self._jobs.stop(timeout_s)
