@@ -287,3 +287,36 @@ def test_predicting_from_a_file_loads_no_torch_and_importing_the_engines_loads_n
     network, spec = flat()
     path = export_onnx(network, spec, tmp_path / "model.onnx")
     subprocess.run([sys.executable, "-c", _NO_TORCH, str(path)], check=True, timeout=120)
+
+
+_SIGNALLED = """
+import faulthandler, gc, os, signal, sys
+from threading import Thread
+import numpy as np
+from napari_vstain.core.inference.engines import load_engine
+from napari_vstain.core.models.onnx import read_spec
+
+faulthandler.enable()
+path, name = sys.argv[1:]
+held = [load_engine(path, read_spec(path), engine=name)]
+held[0].run(np.ones((1, 2, 64, 64), np.float32))
+
+def let_go():
+    held.clear()
+    gc.collect()
+
+thread = Thread(target=let_go)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("still here"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("engine", FILE_ENGINES)
+def test_a_signal_does_not_crash_a_process_in_which_an_engine_went(tmp_path, engine):
+    network, spec = flat()
+    path = export_onnx(network, spec, tmp_path / "model.onnx")
+    run = subprocess.run([sys.executable, "-c", _SIGNALLED, path, engine], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.strip()) == (0, "still here"), run.stderr

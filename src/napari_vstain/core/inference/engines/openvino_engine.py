@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from threading import Lock
 from typing import Any
 
@@ -102,9 +102,19 @@ class OpenVinoEngine:
         return self._requests[shape]
 
 
+@cache
+def _core() -> Any:
+    """Return the one core of this process, which is never let go.
+
+    Its processor plugin gives the thread that loads it another stack for signals, and takes the memory back when the
+    core goes; when that happens on another thread, the next signal, such as Ctrl-C, crashes the process (2026.4).
+    """
+    return ov.Core()
+
+
 def _compiler(content: bytes, precision: Precision, threads: int) -> Callable[[Shape], Any]:
     """Return what compiles the graph for a shape of batch; what the processor cannot do is said here."""
-    core = ov.Core()
+    core = _core()
     hint, capability = _HINTS[precision]
     if capability not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise SettingsError("precision", precision, "this processor does not compute in it", "choose float32")
