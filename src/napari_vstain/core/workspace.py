@@ -82,6 +82,16 @@ class Workspace:
         path = self.datasets / f"{self._full_name(name)}.zarr"
         return path if path.exists() else _follow(path.with_suffix(".link"))
 
+    def find_dataset(self, name: str) -> Path:
+        """Return the folder that `name` is the path of, else the dataset of that name; see `dataset`."""
+        path = Path(name).expanduser()
+        return path.absolute() if name and path.is_dir() else self.dataset(name)
+
+    def name_of(self, store: Path) -> str:
+        """Return a dataset's name here, which stays when the workspace moves; else its path."""
+        name = store.name.removesuffix(".zarr")
+        return name if name in self.dataset_names() and self.dataset(name) == store else str(store)
+
     def new_dataset(self, name: str, on: date | None = None) -> Path:
         """Return the path for a new dataset, ``datasets/<yyyy_dd_mm>_<name>.zarr``; nothing is written."""
         day = on or date.today()
@@ -202,10 +212,10 @@ class Experiment:
         """Exported models."""
         return self.workspace.root / "deployment" / self.name
 
-    def predictions(self, run: Run | None = None) -> Path:
-        """Return where predictions go: of the chosen run, or of another one when `run` is given."""
-        name = "predictions.zarr" if run is None else f"predictions_{run.name}.zarr"
-        return self.evaluation / name
+    def predictions(self, run: Run | None = None, dataset: str = "") -> Path:
+        """Return where predictions go: of the chosen run on its own dataset, or of another run or dataset."""
+        parts = ("predictions", run.name if run else "", dataset)
+        return self.evaluation / f"{'_'.join(filter(None, parts))}.zarr"
 
     def runs(self) -> list[Run]:
         """Return the runs that have a folder, oldest first."""

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_vstain.core.data import create_plate, open_dataset, record
+from napari_vstain.core.data import create_plate, open_dataset, record, recorded
 from napari_vstain.core.errors import ChannelError, DatasetError, VstainError, WorkspaceError
 from napari_vstain.core.evaluation import COLUMNS, METRICS, EvaluateSettings, fit_baseline, image_metrics, run
 from napari_vstain.core.evaluation.table import read_table
@@ -185,6 +185,28 @@ def test_other_runs_keep_their_rows_while_these_mean_the_same(workspace, first):
     assert len(read_table(evaluate(workspace, run="version_1").metrics)) == 2 * len(result.table)
     redefined = evaluate(workspace, run="version_1", metrics={"ssim_window": "uniform"})
     assert set(read_table(redefined.metrics)["run"]) == {"version_1"}
+
+
+def test_another_dataset_of_equal_positions_has_its_own_predictions_and_rows(workspace, first):
+    make_dataset(workspace.new_dataset("others"))
+    other = workspace.dataset("others").stem
+    predict(first, ["B/1/0"], path=first.experiment.predictions(dataset=other), change=lambda _, stack: stack + 1000)
+    for store, name in (("predictions.zarr", workspace.dataset("cells").stem), (f"predictions_{other}.zarr", other)):
+        said_to_be_of(first.experiment.evaluation / store, name)
+    evaluate(workspace, baseline=False, positions=("B/1/0",))
+    result = evaluate(workspace, baseline=False, dataset="others")
+    assert set(result.table["dataset"]) == {other} and set(result.table["split"]) == {""}
+    table = read_table(result.metrics)
+    assert set(table["dataset"]) == {other, workspace.dataset("cells").stem}
+    errors = table.query("level == 'volume' and channel == 'Nuclei' and t == 0").set_index("dataset")["mae"]
+    assert errors[other] > errors.drop(other).item() + 200
+
+
+def said_to_be_of(path, dataset):
+    store = open_dataset(path)
+    for position in store.positions.values():
+        said = recorded(position, "prediction")
+        record(position, prediction={**said, "details": {**said["details"], "dataset": dataset}})
 
 
 def test_positions_are_added_to_those_evaluated_before_and_replace_themselves(workspace, first):

@@ -19,7 +19,7 @@ from napari_vstain.core.models.spec import OutputSpec
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
 
 from .networks import TinyUNet, TwoHeads, relative_rms
-from .plates import KEYS, Counting, predictor_of, workspace_with
+from .plates import KEYS, Counting, plate, predictor_of, workspace_with
 
 
 @pytest.fixture
@@ -59,6 +59,39 @@ def test_a_plate_is_predicted_in_the_targets_units_with_the_datasets_scale(works
         assert said["fingerprint"] == predictor_of().spec.fingerprint
         assert said["tiles_done"] == "0-23"
         assert said["settings"]["dataset"] == "noise"
+
+
+def test_datasets_of_equal_positions_keep_their_predictions_apart(workspace):
+    plate(workspace.new_dataset("other"), seed=7)
+    predictor = predictor_of()
+    results = [
+        run(settings_of(dataset=name), workspace, Progress(), predictor=predictor) for name in ("noise", "other")
+    ]
+    names = [workspace.dataset(name).stem for name in ("noise", "other")]
+    assert [result.store.name for result in results] == ["predictions.zarr", f"predictions_{names[1]}.zarr"]
+    for name, result in zip(("noise", "other"), results, strict=True):
+        stored = open_dataset(result.store).position(KEYS[0]).read(["stain0_prediction"])
+        assert relative_rms(stored, expected_of(workspace, KEYS[0], 0, dataset=name)) <= 1e-6
+        again = run(settings_of(dataset=name), workspace, Progress(), predictor=predictor)
+        assert (again.store, again.megapixels) == (result.store, 0)
+
+
+def test_a_model_names_the_store_by_the_dataset_it_was_not_trained_on(workspace):
+    trained_elsewhere = predictor_of()
+    trained_elsewhere.spec = trained_elsewhere.spec.model_copy(update={"training": {"dataset": "2026_01_01_cells"}})
+    result = run(settings_of(positions=KEYS[:1]), workspace, Progress(), predictor=trained_elsewhere)
+    assert result.store.name == f"predictions_{workspace.dataset('noise').stem}.zarr"
+
+
+@pytest.mark.parametrize("existing", ["resume", "overwrite"])
+def test_predictions_of_another_dataset_are_never_written_over(workspace, tmp_path, existing):
+    wanted = {"positions": KEYS[:1], "output": tmp_path / "mine.zarr", "existing": existing}
+    result = run(settings_of(**wanted), workspace, Progress(), predictor=predictor_of())
+    before = open_dataset(result.store).position(KEYS[0]).image().compute()
+    elsewhere = plate(tmp_path / workspace.dataset("noise").name, seed=3)
+    with pytest.raises(DatasetError, match=r"holds predictions of .*noise, not of .*noise\.zarr.*another output"):
+        run(settings_of(dataset=str(elsewhere), **wanted), workspace, Progress(), predictor=predictor_of())
+    np.testing.assert_array_equal(open_dataset(result.store).position(KEYS[0]).image().compute(), before)
 
 
 def test_the_settings_that_are_saved_predict_the_same_again(workspace):

@@ -132,7 +132,7 @@ def _metrics(metrics: "pd.DataFrame | None") -> str:
 
     if metrics is None or metrics.empty:
         return "The model has not been evaluated: run `vstain evaluate`."
-    keys = ["channel", "split", "mask", "predictor"]
+    keys = ["dataset", "channel", "split", "mask", "predictor"]
     groups = metrics.replace({"split": {"": "none of the training"}}).groupby(keys, sort=False)
     means, counts = groups[list(METRICS)].mean(), groups["position"].nunique()
     lines = [f"| {' | '.join([*keys, 'positions', *METRICS])} |", "|" + " --- |" * (len(keys) + 1 + len(METRICS))]

@@ -108,7 +108,9 @@ def _samples(spec: ModelSpec, settings: ExportSettings, workspace: Workspace) ->
     """Return what to compare on, and why there are no real pixels among it if there are none."""
     samples = list(generated_samples(spec))
     try:
-        dataset = open_dataset(_find(settings.dataset or str(spec.training.get("dataset", "")), workspace), workspace)
+        dataset = open_dataset(
+            workspace.find_dataset(settings.dataset or str(spec.training.get("dataset", ""))), workspace
+        )
         positions = {"train": list(dataset.positions)} if settings.dataset else spec.training.get("positions", {})
         return [*samples, real_sample(spec, dataset, positions)], []
     except VstainError as error:
@@ -122,11 +124,6 @@ def _metrics(experiment: Experiment, run: Run, spec: ModelSpec) -> "pd.DataFrame
         return None
     table = read_table(experiment.metrics)
     return table[(table["run"] == run.name) & (table["model"] == spec.fingerprint) & (table["level"] == "volume")]
-
-
-def _find(dataset: str, workspace: Workspace) -> Path:
-    path = Path(dataset).expanduser()
-    return path if dataset and path.is_dir() else workspace.dataset(dataset)
 
 
 def _versions() -> dict[str, str]:

@@ -120,7 +120,8 @@ The other columns
   predictor                model, or baseline: least squares on the training positions from the sources and their
                            local standard deviations (Gaussian, sigma 2, 4, 8 px), applied unchanged. A model that
                            does not beat it has learnt nothing that filters do not know
-  position, t, z           one field of view, time point, slice; z is empty for a volume
+  dataset                  what was predicted and compared with
+  position, t, z           one field of view of it, time point, slice; z is empty for a volume
   split                    whether the position was used to train, validate or test; empty when it was none of these
   verdict                  what a person said of the position's ground truth: unreviewed, accepted, needs work, rejected
   channel                  the target channel

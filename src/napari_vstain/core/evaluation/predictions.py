@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_vstain.core.data import Dataset, open_dataset, recorded
-from napari_vstain.core.errors import DatasetError
+from napari_vstain.core.errors import DatasetError, WorkspaceError
 from napari_vstain.core.models import ModelSpec
-from napari_vstain.core.workspace import Experiment, Run
+from napari_vstain.core.workspace import Experiment, Run, Workspace
 
 SUFFIX = "_prediction"
 """What the name of a predicted channel ends with."""
@@ -64,10 +64,13 @@ class Predictions:
         return details if isinstance(details, Mapping) else {}
 
 
-def find_predictions(experiment: Experiment, run: str = "", model: Path | None = None) -> Predictions:
+def find_predictions(
+    experiment: Experiment, run: str = "", model: Path | None = None, dataset: str = ""
+) -> Predictions:
     """Return the predictions of a run, or of the run that predicted when `run` is empty, or of a model file.
 
-    A store says by its model's fingerprint which run it comes from, whatever its name.
+    They are of `dataset`, by its name or path, or of the one that the model was trained on. A store says by its
+    model's fingerprint which run it comes from, and which dataset it is of, whatever its name.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def find_predictions(experiment: Experiment, run: str = "", model: Path | None =
     ModelError
         When a model cannot be read.
     DatasetError
-        When nothing is predicted yet, or only by other models.
+        When nothing is predicted yet, or only by other models or of other datasets.
     """
     candidates = _of_file(model) if model is not None else _of_runs(experiment, run)
     stores = _stores(experiment, experiment.run(run) if run else None)
@@ -84,12 +87,11 @@ def find_predictions(experiment: Experiment, run: str = "", model: Path | None =
         raise DatasetError("experiment", experiment.name, "nothing is predicted yet", "run `vstain predict` first")
     for path in stores:
         store = open_dataset(path)
-        fingerprints = {_record(store, key).get("fingerprint") for key in store.positions}
         for name, spec in candidates.items():
-            if spec.fingerprint in fingerprints:
+            if _is_of(store, spec, _wanted(experiment.workspace, dataset or spec.training.get("dataset"))):
                 return Predictions(name, spec, store)
-    rule = f"{' and '.join(path.name for path in stores)} come from another model"
-    raise DatasetError("model", model or run or experiment.name, rule, "predict with this one first")
+    rule = f"{' and '.join(path.name for path in stores)} come from another model or are of another dataset"
+    raise DatasetError("model", model or run or experiment.name, rule, "predict this dataset with it first")
 
 
 def verdicts(experiment: Experiment) -> dict[str, str]:
@@ -104,9 +106,29 @@ def verdicts(experiment: Experiment) -> dict[str, str]:
 
 
 def _stores(experiment: Experiment, run: Run | None) -> list[Path]:
-    """Return the stores that may hold the predictions of a run, its own first."""
-    paths = [experiment.predictions()] if run is None else [experiment.predictions(run), experiment.predictions()]
-    return [path for path in paths if path.is_dir()]
+    """Return the stores that may hold the predictions of a run, its own first, then the experiment's."""
+    first = [experiment.predictions(run), experiment.predictions()]
+    others = sorted(path for path in experiment.evaluation.glob("predictions_*.zarr") if path not in first)
+    return [path for path in dict.fromkeys([*first, *others]) if path.is_dir()]
+
+
+def _wanted(workspace: Workspace, dataset: object) -> str | None:
+    """Return what a store calls a dataset; None when there is no telling."""
+    if not isinstance(dataset, str) or not dataset:
+        return None
+    try:
+        return workspace.name_of(workspace.find_dataset(dataset))
+    except WorkspaceError:
+        return dataset
+
+
+def _is_of(store: Dataset, spec: ModelSpec, dataset: str | None) -> bool:
+    """Return True if a position was predicted by a model on a dataset; a store may not say which dataset."""
+    records = [_record(store, key) for key in store.positions]
+    datasets = (
+        record.get("details", {}).get("dataset") for record in records if record.get("fingerprint") == spec.fingerprint
+    )
+    return any(dataset is None or name in (None, dataset) for name in datasets)
 
 
 def _of_runs(experiment: Experiment, run: str) -> dict[str, ModelSpec]:

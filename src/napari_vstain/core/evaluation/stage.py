@@ -101,8 +101,8 @@ def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) ->
     """
     progress.phase("Finding the predictions")
     experiment = workspace.experiment(settings.experiment)
-    predictions = find_predictions(experiment, settings.run, settings.model)
-    dataset = open_dataset(_find(settings.dataset or _trained_on(predictions), workspace), workspace)
+    predictions = find_predictions(experiment, settings.run, settings.model, settings.dataset)
+    dataset = open_dataset(workspace.find_dataset(settings.dataset or _trained_on(predictions)), workspace)
     keys, warnings = predictions.positions(settings.positions, dataset.positions)
     splits = _splits(predictions, dataset, workspace)
     evaluation = _Evaluation(settings, experiment, predictions, dataset, warnings, splits, verdicts(experiment))
@@ -153,7 +153,7 @@ class _Evaluation:
         if not self.settings.baseline:
             return
         try:
-            training = open_dataset(_find(_trained_on(self.predictions), workspace), workspace)
+            training = open_dataset(workspace.find_dataset(_trained_on(self.predictions)), workspace)
             planes = _planes(training, _split(self.predictions, "train"), self.settings.baseline_planes)
             progress.phase("Fitting the trivial baseline", len(planes), "slices")
             self.baseline = fit_baseline(self._pairs(training, planes, progress), self.settings.threads)
@@ -197,9 +197,9 @@ class _Evaluation:
                 continue
             self._note_undefined(f"{target} at {key}", t, predictor, score)
             yield Row(
-                self.experiment.name, self.predictions.run, self.predictions.spec.fingerprint, predictor, key,
-                self.splits.get(key, ""), self.verdicts.get(key, "unreviewed"), target, t, score.z, level, None,
-                score.mask, score.metrics,
+                self.experiment.name, self.predictions.run, self.predictions.spec.fingerprint, predictor,
+                self.dataset.name, key, self.splits.get(key, ""), self.verdicts.get(key, "unreviewed"), target,
+                t, score.z, level, None, score.mask, score.metrics,
             )  # fmt: skip
 
     def _note_undefined(self, where: str, t: int, predictor: str, score: Score) -> None:
@@ -229,11 +229,6 @@ class _Evaluation:
         return {name: _foreground(truth) if name == "foreground" else None for name in self.settings.masks}
 
 
-def _find(dataset: str, workspace: Workspace) -> Path:
-    path = Path(dataset).expanduser()
-    return path if path.is_dir() else workspace.dataset(dataset)
-
-
 def _trained_on(predictions: Predictions) -> str:
     dataset = predictions.spec.training.get("dataset")
     if isinstance(dataset, str) and dataset:
@@ -250,7 +245,7 @@ def _split(predictions: Predictions, part: str) -> tuple[str, ...]:
 def _splits(predictions: Predictions, dataset: Dataset, workspace: Workspace) -> dict[str, str]:
     """Return each position's part in the training; none when another dataset was trained on."""
     try:
-        if _find(_trained_on(predictions), workspace).resolve() != dataset.path.resolve():
+        if workspace.find_dataset(_trained_on(predictions)).resolve() != dataset.path.resolve():
             return {}
     except VstainError:
         return {}

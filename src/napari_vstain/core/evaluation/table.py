@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    "experiment", "run", "model", "predictor", "position", "split", "verdict", "channel", "t", "z", "level",
+    "experiment", "run", "model", "predictor", "dataset", "position", "split", "verdict", "channel", "t", "z", "level",
     "object_id", "mask",
 )  # fmt: skip
 """What a row is of; a column a metric follows."""
@@ -23,6 +23,7 @@ class Row(NamedTuple):
     run: str
     model: str
     predictor: str
+    dataset: str
     position: str
     split: str
     verdict: str
@@ -54,7 +55,7 @@ def read_table(path: Path) -> "pd.DataFrame":
 
 
 def write_table(table: "pd.DataFrame", path: Path, readme: str) -> None:
-    """Write metrics.csv and metrics.README, each atomically; rows of other positions and runs stay if they can.
+    """Write metrics.csv and metrics.README, each atomically; rows of other units and runs stay if they can.
 
     They can when the README of the file that is there equals `readme`: same columns, same definitions. Otherwise
     they go, since one column cannot mean two things.
@@ -74,7 +75,7 @@ def _others(table: "pd.DataFrame", path: Path) -> "pd.DataFrame | None":
     known = read_table(path)
     if list(known.columns) != list(table.columns):
         return None
-    unit = ["run", "position"]
+    unit = ["run", "dataset", "position"]
     return known[~pd.MultiIndex.from_frame(known[unit]).isin(pd.MultiIndex.from_frame(table[unit]))]
 
 

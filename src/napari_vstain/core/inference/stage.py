@@ -17,11 +17,11 @@ from napari_vstain.core.inference.elsewhere import Elsewhere
 from napari_vstain.core.inference.engines.base import EngineName, Precision
 from napari_vstain.core.inference.ometiff import save_tiffs
 from napari_vstain.core.inference.predictor import Predictor, load_predictor
-from napari_vstain.core.inference.store import Existing, PredictionStore, Recipe
+from napari_vstain.core.inference.store import Existing, PredictionStore, Recipe, predicted_datasets
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.settings import Settings
 from napari_vstain.core.stages import config_path
-from napari_vstain.core.workspace import Workspace
+from napari_vstain.core.workspace import Experiment, Run, Workspace
 
 
 class PredictSettings(Settings):
@@ -127,14 +127,16 @@ def run(
     """
     _checked(settings)
     progress.phase("Loading the model")
-    dataset = open_dataset(_find(settings.dataset, workspace), workspace)
+    dataset = open_dataset(workspace.find_dataset(settings.dataset), workspace)
     keys = settings.positions or tuple(dataset.positions)
     predictor = predictor or _predictor(settings, workspace, progress)
     channels = _channels(dataset, keys, predictor, settings.sources)
     if settings.resample:
         predictor = _resampled(predictor, [dataset.position(key) for key in keys])
-    path = _output(settings, workspace)
-    store = PredictionStore(path, predictor, _recipe(settings, predictor, channels, dataset), settings.existing)
+    path = _output(settings, workspace, predictor, dataset)
+    store = PredictionStore(
+        path, predictor, _recipe(settings, predictor, channels, workspace.name_of(dataset.path)), settings.existing
+    )
     config = config_path(path.parent, "predict")
     settings.save(config)
     batch = Batch(
@@ -154,11 +156,6 @@ def run(
     except Cancelled as stopped:
         raise Cancelled(kept=_result(batch, outcome, config)) from stopped
     return _result(batch, outcome, config, tiffs)
-
-
-def _find(dataset: str, workspace: Workspace) -> Path:
-    path = Path(dataset).expanduser()
-    return path if path.is_dir() else workspace.dataset(dataset)
 
 
 def _predictor(settings: PredictSettings, workspace: Workspace, progress: Progress) -> Predictor:
@@ -192,16 +189,24 @@ def _checked(settings: PredictSettings) -> None:
         raise SettingsError("experiment", None, "is needed when no model is given", "name an experiment or a model")
 
 
-def _output(settings: PredictSettings, workspace: Workspace) -> Path:
+def _output(settings: PredictSettings, workspace: Workspace, predictor: Predictor, dataset: Dataset) -> Path:
     """Return the store: of the experiment, of a run of it that was named, or of a model that belongs to none."""
     if settings.output is not None:
         return settings.output.expanduser()
+    experiment, run = _home(settings, workspace)
+    plain = experiment.predictions(run)
+    owner = predictor.spec.training.get("dataset") or next(iter(predicted_datasets(plain)), dataset.name)
+    return plain if Path(owner).name in (dataset.name, dataset.path.name) else experiment.predictions(run, dataset.name)
+
+
+def _home(settings: PredictSettings, workspace: Workspace) -> tuple[Experiment, Run | None]:
+    """Return the experiment and the run, when it was named, whose predictions these are."""
     if settings.experiment:
         experiment = workspace.experiment(settings.experiment)
-        return experiment.predictions(experiment.run(settings.run) if settings.run else None)
+        return experiment, experiment.run(settings.run) if settings.run else None
     assert settings.model is not None
     name = re.sub(r"[^A-Za-z0-9_.\-]+", "_", settings.model.stem).lstrip("_.-") or "model"
-    return workspace.experiment(name).predictions()
+    return workspace.experiment(name), None
 
 
 def _channels(
@@ -225,9 +230,9 @@ def _area(settings: PredictSettings) -> Area:
     return Area(times, slices, slice(top, bottom), slice(left, right))
 
 
-def _recipe(settings: PredictSettings, predictor: Predictor, channels: Sequence[str], dataset: Dataset) -> Recipe:
+def _recipe(settings: PredictSettings, predictor: Predictor, channels: Sequence[str], known_as: str) -> Recipe:
     details: dict[str, Any] = {
-        "dataset": dataset.name,
+        "dataset": known_as,
         "sources": list(channels),
         "augment": str(predictor.augment),
         "precision": predictor.engine.precision,

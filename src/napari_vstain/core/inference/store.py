@@ -149,7 +149,7 @@ class PredictionStore:
     Raises
     ------
     DatasetError
-        When the store holds predictions of other targets and may not be overwritten.
+        When the store holds predictions of another dataset, or of other targets and may not be overwritten.
     ModelError
         When the model's outputs do not share one scale.
     StorageError
@@ -164,6 +164,7 @@ class PredictionStore:
         self.path = path
         self.channels = tuple(name for output in outputs for name in predictor.channel_names(output))
         self._predictor, self._recipe = predictor, recipe
+        _check_dataset(path, recipe)
         self._writer = _writer(path, self.channels, existing)
 
     def position(self, source: Position, plan: TilePlan) -> PositionStore:
@@ -183,6 +184,21 @@ class PredictionStore:
         targets = {channel for output in self._predictor.model.outputs for channel in output.channels}
         limits = {f"{channel}_prediction": self._predictor.contrast_limits(channel) for channel in targets}
         self._writer.set_contrast_limits(key, limits)
+
+
+def predicted_datasets(path: Path) -> set[str]:
+    """Return which datasets the predictions of a store, which need not be there, are of."""
+    if not path.is_dir():
+        return set()
+    said = (recorded(position, "prediction") or {} for position in open_dataset(path).positions.values())
+    return {str(name) for one in said if (name := one.get("details", {}).get("dataset"))}
+
+
+def _check_dataset(path: Path, recipe: Recipe) -> None:
+    ours = str(recipe.details.get("dataset"))
+    for theirs in predicted_datasets(path) - {ours}:
+        rule = f"holds predictions of {theirs}, not of {ours}"
+        raise DatasetError("predictions", path, rule, "choose another output, or remove the store")
 
 
 def _writer(path: Path, channels: Sequence[str], existing: Existing) -> "PlateWriter":

@@ -78,7 +78,7 @@ def run(settings: PreprocessSettings, workspace: Workspace, progress: Progress) 
     StorageError
         When neither the dataset nor the workspace can be written.
     """
-    dataset = open_dataset(_find(settings.dataset, workspace), workspace)
+    dataset = open_dataset(workspace.find_dataset(settings.dataset), workspace)
     names = settings.channels or dataset.channels
     for position in dataset.positions.values():
         for name in names:
@@ -96,11 +96,6 @@ def run(settings: PreprocessSettings, workspace: Workspace, progress: Progress) 
     config = config_path(workspace.sidecar(dataset.path), "preprocess")
     settings.save(config)
     return PreprocessResult(dataset.path, config, tuple(dataset.positions), statistics, left_out)
-
-
-def _find(dataset: str, workspace: Workspace) -> Path:
-    path = Path(dataset).expanduser()
-    return path if path.is_dir() else workspace.dataset(dataset)
 
 
 def _measure(channel: _Channel, position: Position, settings: PreprocessSettings, progress: Progress) -> None:
