@@ -42,15 +42,15 @@ def section(desk, qtbot):
 def test_an_onnx_file_without_a_spec_is_asked_about_and_predicts(section, qtbot, desk, theirs, field):
     desk.viewer.add_image(field, name="Phase")
     section.use_file(theirs)
-    qtbot.waitUntil(lambda: not section.foreign.isHidden(), timeout=PATIENCE_MS)
-    assert not section.foreign.use.isEnabled()
-    section.foreign.sources.setText("Phase")
-    section.foreign.targets.setText(" Nuclei ")
-    section.foreign.use.click()
+    qtbot.waitUntil(lambda: not section.chooser.foreign.isHidden(), timeout=PATIENCE_MS)
+    assert not section.chooser.foreign.use.isEnabled()
+    section.chooser.foreign.sources.setText("Phase")
+    section.chooser.foreign.targets.setText(" Nuclei ")
+    section.chooser.foreign.use.click()
     qtbot.waitUntil(lambda: desk.session.model is not None, timeout=PATIENCE_MS)
-    assert section.foreign.isHidden()
+    assert section.chooser.foreign.isHidden()
     section.start("field")
-    (layer,) = section._canvases.layers
+    (layer,) = section.painting.canvases.layers
     qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
     assert section.problem.isHidden(), section.problem.text()
     assert layer.name == "Nuclei_prediction"
@@ -59,13 +59,13 @@ def test_an_onnx_file_without_a_spec_is_asked_about_and_predicts(section, qtbot,
 
 def test_wrong_channels_are_one_sentence_and_may_be_said_again(section, qtbot, theirs):
     section.use_file(theirs)
-    qtbot.waitUntil(lambda: not section.foreign.isHidden(), timeout=PATIENCE_MS)
-    section.foreign.sources.setText("Phase, BF")
-    section.foreign.targets.setText("Nuclei")
-    section.foreign.use.click()
+    qtbot.waitUntil(lambda: not section.chooser.foreign.isHidden(), timeout=PATIENCE_MS)
+    section.chooser.foreign.sources.setText("Phase, BF")
+    section.chooser.foreign.targets.setText("Nuclei")
+    section.chooser.foreign.use.click()
     qtbot.waitUntil(lambda: not section.problem.isHidden(), timeout=PATIENCE_MS)
-    assert section.foreign.isEnabled()
-    assert not section.foreign.isHidden()
+    assert section.chooser.foreign.isEnabled()
+    assert not section.chooser.foreign.isHidden()
     assert section.session.model is None
 
 
@@ -76,10 +76,10 @@ def test_a_viscy_checkpoint_asks_for_its_configuration_and_finds_the_one_beside_
     torch.save({"state_dict": {"model.down.weight": torch.zeros(1)}}, path)
     (tmp_path / "config.json").write_text(json.dumps({}))
     section.use_file(path)
-    qtbot.waitUntil(lambda: not section.foreign.isHidden(), timeout=PATIENCE_MS)
-    assert section.foreign.config.text() == str(tmp_path / "config.json")
-    assert section.foreign.sources.isHidden()
-    section.foreign.use.click()
+    qtbot.waitUntil(lambda: not section.chooser.foreign.isHidden(), timeout=PATIENCE_MS)
+    assert section.chooser.foreign.config.text() == str(tmp_path / "config.json")
+    assert section.chooser.foreign.sources.isHidden()
+    section.chooser.foreign.use.click()
     qtbot.waitUntil(lambda: not section.problem.isHidden(), timeout=PATIENCE_MS)
     assert section.session.model is None
 

@@ -24,7 +24,7 @@ def section(desk, qtbot, checkpoint):
 
 def predicted(section, qtbot):
     """Wait for the running prediction; return its layers."""
-    canvases = section._canvases
+    canvases = section.painting.canvases
     qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
     assert section.problem.isHidden(), section.problem.text()
     return canvases.layers
@@ -128,7 +128,7 @@ def test_every_slice_and_timepoint_of_a_stack_is_predicted(section, qtbot, desk,
 def test_stop_stops_and_keeps_the_finished_tiles(section, qtbot, desk):
     desk.viewer.add_image(np.random.default_rng(3).normal(1000, 300, (3000, 3000)).astype(np.float32), name="Phase")
     section.start("field")
-    canvases, job = section._canvases, section.job
+    canvases, job = section.painting.canvases, section.job
     data = canvases.layers[0].data
     qtbot.waitUntil(lambda: bool(np.isfinite(data[1400:1600:10, 1400:1600:10]).any()), timeout=PATIENCE_MS)
     section.stop.click()
@@ -143,7 +143,7 @@ def test_stop_stops_and_keeps_the_finished_tiles(section, qtbot, desk):
 
 def test_without_a_model_or_an_image_the_button_is_off_and_says_why(desk, qtbot, section, field):
     assert not section.go.isEnabled()
-    assert "any Image layer" in section.hint.text()
+    assert "any Image layer" in section.buttons.hint.text()
     bare = PredictSection(desk)
     qtbot.addWidget(bare)
     desk.session.choose_model(None)
@@ -204,6 +204,6 @@ def test_images_of_different_sizes_are_marked_and_the_button_is_off(desk, qtbot,
     desk.viewer.add_image(np.zeros((9, 9)), name="BF")
     desk.session.choose_model(two)
     assert not section.go.isEnabled()
-    assert "differ in size" in section.hint.text()
-    assert section.inputs["BF"].styleSheet()
-    assert section.inputs["BF"].toolTip()
+    assert "differ in size" in section.buttons.hint.text()
+    assert section.inputs.combos["BF"].styleSheet()
+    assert section.inputs.combos["BF"].toolTip()

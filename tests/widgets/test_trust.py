@@ -45,7 +45,7 @@ def section(desk, qtbot, picky):
 
 def predict(section, qtbot):
     section.start("field")
-    layers = section._canvases.layers
+    layers = section.painting.canvases.layers
     qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
     assert section.problem.isHidden(), section.problem.text()
     return layers
@@ -64,7 +64,7 @@ def test_an_image_unlike_it_is_said_until_another_is_chosen(section, qtbot, desk
     assert not section.trust.line.isHidden()
     assert "unlike the model's training data" in section.trust.line.text()
     assert section.trust.offer.isHidden()
-    combo = section.inputs["Phase"]
+    combo = section.inputs.combos["Phase"]
     combo.setCurrentIndex(combo.findText(other.name))
     assert section.trust.isHidden()
 

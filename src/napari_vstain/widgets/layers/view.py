@@ -35,6 +35,23 @@ def seen(viewer: Any, layer: Any) -> tuple[slice, slice, slice, slice]:
     return lead.get("T", slice(None)), lead.get("Z", slice(None)), y, x
 
 
+def drawn(viewer: Any, layer: Any) -> tuple[slice, slice, slice, slice]:
+    """Return the region that is drawn in the active Shapes layer, else in the topmost, (T, Z, Y, X) in pixels.
+
+    Raises
+    ------
+    DatasetError
+        When nothing is drawn, or it lies beside the image.
+    """
+    from napari.layers import Shapes
+
+    shapes = [other for other in viewer.layers if isinstance(other, Shapes)]
+    if not shapes:
+        raise DatasetError("region", None, "nothing is drawn", "add a Shapes layer and draw a rectangle")
+    active = viewer.layers.selection.active
+    return slice(None), slice(None), *drawn_rectangle(active if active in shapes else shapes[-1], layer)
+
+
 def drawn_rectangle(shapes: Any, layer: Any) -> Rectangle:
     """Return the bounding box of the selected shape (else the last one) in pixels of an image.
 

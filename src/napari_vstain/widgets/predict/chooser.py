@@ -1,0 +1,144 @@
+"""Choose the model that predicts: a run of the workspace, or a file; what a foreign one lacks is asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_vstain.core.inference.elsewhere import Elsewhere, Lacking, lacking
+from napari_vstain.core.progress import Progress
+from napari_vstain.core.session import Model, load_model
+from napari_vstain.core.workspace import Run
+from napari_vstain.widgets.desk import Desk
+from napari_vstain.widgets.predict.foreign import ForeignForm
+from napari_vstain.widgets.style import note, shrinkable
+from napari_vstain.widgets.threads import Latest
+from napari_vstain.widgets.wording import arrow
+
+
+class ModelChooser(QWidget):
+    """A list of models, a button for files, and what the chosen model expects. The session holds the choice."""
+
+    asked = Signal()
+    """A model is being read."""
+    failed = Signal(object)
+    """Why it could not be read."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk, self._session = desk, desk.session
+        self._listing, self._loading = Latest(), Latest()
+        self._told: dict[Path, Elsewhere] = {}
+        self._build()
+        self.file.clicked.connect(self._ask_file)
+        self.models.activated.connect(self._choose)
+
+    def list_runs(self, *_: object) -> None:
+        """Offer the workspace's runs, and choose the newest unless a file is chosen."""
+        if self._session.workspace is not None:
+            self._call(lambda progress: self._session.runs(), self._listing.ask(self._show_runs))
+
+    def use_file(self, path: Path) -> None:
+        """Predict with a checkpoint or an ONNX file; what one made elsewhere does not say is asked for."""
+        if path in self._told:
+            self.use_foreign(path, self._told[path])
+            return
+        self.asked.emit()
+        self.foreign.setVisible(False)
+        self._call(lambda progress: lacking(path) or load_model(path), self._loading.ask(self._read))
+
+    def use_foreign(self, path: Path, elsewhere: Elsewhere) -> None:
+        """Predict with a model that was made elsewhere, now that it is said what it takes and gives."""
+        self.asked.emit()
+        self.foreign.setEnabled(False)
+        self._call(lambda progress: load_model(path, None, elsewhere), self._loading.ask(self._read))
+
+    def show_model(self, model: Model | None) -> None:
+        """Show a model as the chosen one."""
+        self.expects.setText(_expectation(model) if model else "")
+        self.expects.setVisible(model is not None)
+        if model is not None:
+            self._show_name(model)
+
+    def _read(self, found: Model | Lacking) -> None:
+        self.foreign.setEnabled(True)
+        if isinstance(found, Lacking):
+            self.foreign.ask(found)
+        else:
+            self._chose(found)
+
+    def _show_runs(self, runs: list[Run]) -> None:
+        self.models.blockSignals(True)
+        self.models.clear()
+        for run in runs:
+            self.models.addItem(f"{run.experiment.name}/{run.name}", run)
+        self.models.blockSignals(False)
+        self.show_model(self._session.model)
+        if runs and (self._session.model is None or self._session.model.run is not None):
+            self._choose(0)
+
+    def _choose(self, index: int) -> None:
+        chosen = self.models.itemData(index)
+        if isinstance(chosen, Run):
+            self.asked.emit()
+            self.models.setCurrentIndex(index)
+            self._call(lambda progress: load_model(chosen.checkpoint, chosen), self._loading.ask(self._chose))
+        elif isinstance(chosen, Path):
+            self.use_file(chosen)
+
+    def _chose(self, model: Model) -> None:
+        self.foreign.setVisible(False)
+        if model.elsewhere is not None:
+            self._told[model.path] = model.elsewhere
+        self._session.choose_model(model)
+        self.show_model(model)
+
+    def _show_name(self, model: Model) -> None:
+        data = model.run or model.path
+        places = [at for at in range(self.models.count()) if self.models.itemData(at) == data]
+        self.models.blockSignals(True)
+        if not places:
+            self.models.addItem(model.name, data)
+        self.models.setCurrentIndex(places[0] if places else self.models.count() - 1)
+        self.models.blockSignals(False)
+        self.models.setToolTip(str(model.path))
+
+    def _call(self, function: Callable[[Progress], Any], then: Callable[[Any], object]) -> None:
+        self._desk.pump.call(self._session, function, then, self._refuse, self)
+
+    def _refuse(self, error: BaseException) -> None:
+        self.foreign.setEnabled(True)
+        self.failed.emit(error)
+
+    def _ask_file(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(self, "Choose a model", "", "Models (*.ckpt *.onnx)")
+        if chosen:
+            self.use_file(Path(chosen))
+
+    def _build(self) -> None:
+        self.models = shrinkable(QComboBox())
+        self.models.setPlaceholderText("no model yet")
+        self.file = QPushButton("File…")
+        self.file.setToolTip("Choose a checkpoint (.ckpt) or an ONNX file (.onnx).")
+        self.foreign = ForeignForm(self.use_foreign)
+        self.expects = note()
+        line = QHBoxLayout()
+        line.setSpacing(6)
+        line.addWidget(QLabel("Model"))
+        line.addWidget(self.models, 1)
+        line.addWidget(self.file)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        column.addLayout(line)
+        column.addWidget(self.foreign)
+        column.addWidget(self.expects)
+
+
+def _expectation(model: Model) -> str:
+    """Return what a model takes and gives: ``Phase → Nuclei · 2D · trained at 0.108 µm``."""
+    spec = model.spec
+    scale = f" · trained at {spec.spacing_um[2]:.3g} µm" if spec.spacing_um else ""
+    return f"{arrow(spec.sources, spec.targets)} · {spec.dimensions}{scale}"

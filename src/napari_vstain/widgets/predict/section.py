@@ -1,0 +1,180 @@
+"""The Predict section: a model, the open images that it takes, and the button."""
+
+from pathlib import Path
+from typing import Any
+
+from napari_vstain.core.inference.stage import PredictSettings
+from napari_vstain.core.jobs import FinishReason, Job, JobStatus
+from napari_vstain.core.session import Model
+from napari_vstain.widgets.choosing import choose_positions
+from napari_vstain.widgets.compat import camera_of
+from napari_vstain.widgets.desk import Desk
+from napari_vstain.widgets.dock import SectionDock
+from napari_vstain.widgets.fold import Fold
+from napari_vstain.widgets.forms import SettingsForm
+from napari_vstain.widgets.predict.buttons import Batch, RunButtons, Scope
+from napari_vstain.widgets.predict.chooser import ModelChooser
+from napari_vstain.widgets.predict.inputs import SourceInputs
+from napari_vstain.widgets.predict.keys import bind_keys
+from napari_vstain.widgets.predict.outcome import Outcome
+from napari_vstain.widgets.predict.painting import Painting
+from napari_vstain.widgets.section import Condition, Section
+from napari_vstain.widgets.threads import outcome_error
+
+FIELDS = ("engine", "device", "precision", "augment")
+
+
+class PredictSection(Section):
+    """Starts predictions, and shows how they go."""
+
+    title = "Predict"
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self.job: Job[Any] | None = None
+        self.painting = Painting(desk, self)
+        self._build()
+        self._connect()
+        self._watch(desk.viewer)
+        self.chooser.list_runs()
+        self._show_model(self.session.model)
+
+    # What a click asks for
+
+    def start(self, scope: Scope = "field") -> None:
+        """Predict the open field, what is on the canvas, or the drawn region."""
+        why = self._why_not()
+        if self.job is not None or why:
+            self.complain(why or "A prediction is running: stop it first.")
+            return
+        how = {"spacing_um": self.inputs.spacing_um(), "resample": self.trust.resample}
+        self._follow(self.painting.start(self.inputs.chosen(), scope, self.form.values(), **how), self._finish_live)
+
+    def start_by_key(self) -> None:
+        """Predict the open field because its key was pressed."""
+        self.attempt(self.start)
+
+    def start_batch(self, positions: tuple[str, ...]) -> None:
+        """Predict whole positions into the workspace."""
+        if positions:
+            resample = {"resample": True} if self.trust.resample else {}
+            self._follow(self.session.predict(positions, **resample, **self.form.values()), self._finish_batch)
+
+    def use_file(self, path: Path) -> None:
+        """Predict with a checkpoint or an ONNX file; what one made elsewhere does not say is asked for."""
+        self.chooser.use_file(path)
+
+    def _positions(self, batch: Batch) -> tuple[str, ...]:
+        keys = tuple(self.session.open_dataset.positions)
+        if batch == "selected":
+            return choose_positions(self, keys)
+        here = self.session.position
+        return keys if batch == "all" else (here.key,) if here else ()
+
+    # While it runs
+
+    def _follow(self, job: Job[Any], finish: Any) -> None:
+        self.settle()
+        self.job = job
+        self._describe()
+        self.outcome.begin()
+        self.buttons.reflect_stop(stopping=False)
+        self.say(Condition.BUSY, "predicting")
+        self.desk.pump.listen(job, self, progressed=self._reflect, produced=self._take, finished=finish)
+
+    def _reflect(self, status: JobStatus) -> None:
+        self.say(Condition.BUSY, self.outcome.reflect(status))
+
+    def _take(self, item: Any) -> None:
+        if not self.outcome.take(item):
+            self.painting.repaint()
+
+    def _finish_live(self, status: JobStatus) -> None:
+        self.painting.finish()
+        if self._finish(status, "kept what is there") is not None:
+            self.outcome.painted(status)
+            self.say(Condition.DONE, ", ".join(self.session.open_model.spec.targets))
+
+    def _finish_batch(self, status: JobStatus) -> None:
+        job = self._finish(status, "kept the positions that are done")
+        if job is not None:
+            self.say(Condition.DONE, self.outcome.saved(job.result()))
+
+    def _finish(self, status: JobStatus, kept: str) -> Job[Any] | None:
+        """Show that the job has ended; return it if it completed."""
+        job, self.job = self.job, None
+        self.outcome.bar.setVisible(False)
+        self._describe()
+        if status.reason is FinishReason.FAILED and job is not None:
+            self.result.setVisible(False)
+            self.complain(outcome_error(job))
+        elif status.reason is FinishReason.CANCELLED:
+            self.outcome.stopped(kept)
+            self.say(Condition.READY, "stopped")
+        return job if status.reason is FinishReason.COMPLETED else None
+
+    def _halt(self) -> None:
+        if self.job is not None:
+            self.job.stop()
+            self.buttons.reflect_stop(stopping=True)
+
+    # What it says
+
+    def _show_model(self, model: Model | None) -> None:
+        self.chooser.show_model(model)
+        self.inputs.ask_for(model.spec.sources if model else ())
+
+    def _describe(self, *_: object) -> None:
+        why, model = self._why_not(), self.session.model
+        batch = None not in (model, self.session.workspace, self.session.dataset)
+        self.buttons.reflect(self.job is not None, why, batch)
+        self.inputs.mark()
+        images = self.inputs.chosen()
+        self.trust.regard((model, *images), model.spec if model else None, self.inputs.spacing_um())
+        if self.job is None and self.now.condition in (Condition.WAITING, Condition.READY):
+            self.say(Condition.WAITING if why else Condition.READY, model.name if model else "")
+
+    def _why_not(self) -> str:
+        if self.session.model is None:
+            return "Choose a model: a checkpoint or an ONNX file, or train one."
+        return self.inputs.problem() or next(iter(self.form.problems.values()), "")
+
+    # The widgets
+
+    def _build(self) -> None:
+        self.chooser, self.inputs, self.buttons = ModelChooser(self.desk), SourceInputs(self.desk), RunButtons()
+        self.outcome, self.form = Outcome(self.problem), SettingsForm(PredictSettings, FIELDS)
+        self.go, self.stop = self.buttons.go, self.buttons.stop
+        self.result, self.trust = self.outcome.result, self.outcome.trust
+        for part in (self.chooser, self.inputs, self.buttons, self.outcome, Fold("Settings", self.form)):
+            self.column.addWidget(part)
+
+    def _connect(self) -> None:
+        for signal in (self.session.workspace_changed, self.session.runs_changed):
+            self.hear(signal, self.chooser.list_runs)
+        for signal in (self.session.dataset_changed, self.session.position_changed):
+            self.hear(signal, self._describe)
+        self.hear(self.session.model_changed, self._show_model)
+        self.chooser.asked.connect(self.settle)
+        self.chooser.failed.connect(self.complain)
+        self.inputs.changed.connect(self._describe)
+        self.form.changed.connect(self._describe)
+        self.buttons.scope_wanted.connect(lambda scope: self.attempt(lambda: self.start(scope)))
+        self.buttons.batch_wanted.connect(lambda batch: self.attempt(lambda: self.start_batch(self._positions(batch))))
+        self.buttons.stop_wanted.connect(self._halt)
+
+    def _watch(self, viewer: Any) -> None:
+        """Follow the viewer's layers and camera, and take our keys, until this section is gone."""
+        layers, dims, camera = viewer.layers.events, viewer.dims.events, camera_of(viewer).events
+        for event in (layers.inserted, layers.removed, layers.reordered):
+            self.tie(event, self.inputs.match)
+        for event in (dims.current_step, camera.center, camera.zoom):
+            self.tie(event, self.painting.moved)
+        if taken := bind_keys(self, "start_by_key"):
+            self.buttons.lose_key(taken)
+
+
+class PredictDock(SectionDock):
+    """The Predict section in a dock of its own."""
+
+    section_class = PredictSection
