@@ -183,6 +183,18 @@ def test_images_are_matched_to_sources_by_name(desk, names, sources, expected):
     assert [layer.name if layer is not None else None for layer in found] == expected
 
 
+def test_the_image_that_the_user_chose_stays_chosen_while_it_is_open(section, desk):
+    phase, mine = (desk.viewer.add_image(np.zeros((8, 8)), name=name) for name in ("Phase", "mine"))
+    combo = section.inputs.combos["Phase"]
+    assert combo.currentData() is phase
+    combo.setCurrentIndex(combo.findText("mine"))
+    combo.activated.emit(combo.currentIndex())  # as a click does
+    desk.viewer.add_image(np.zeros((8, 8)), name="Phase again")
+    assert combo.currentData() is mine
+    desk.viewer.layers.remove(mine)
+    assert combo.currentData() is phase
+
+
 def test_holding_the_key_shows_the_target_and_letting_go_the_prediction(desk):
     viewer, book = desk.viewer, desk.book
     user = viewer.add_image(np.zeros((4, 4)), name="Nuclei", visible=True)

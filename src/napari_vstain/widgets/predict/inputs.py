@@ -12,6 +12,8 @@ from napari_vstain.widgets.layers.geometry import spacing_um
 from napari_vstain.widgets.layers.matching import candidates, match
 from napari_vstain.widgets.style import WRONG, shrinkable
 
+_BY_USER = "chosen_by_user"
+
 
 class SourceInputs(QWidget):
     """A row for each source of the model, with the open images to choose from."""
@@ -40,8 +42,9 @@ class SourceInputs(QWidget):
         layers = candidates(viewer, self._desk.book)
         guesses = match(tuple(self.combos), layers, self._desk.book, viewer.layers.selection.active)
         for combo, guess in zip(self.combos.values(), guesses, strict=True):
-            kept = combo.currentData() if combo.currentData() in layers and combo.property("by_user") else guess
-            _offer(combo, layers, kept)
+            stays = combo.property(_BY_USER) and combo.currentData() in layers
+            combo.setProperty(_BY_USER, stays)
+            _offer(combo, layers, combo.currentData() if stays else guess)
         self.changed.emit()
 
     def chosen(self) -> list[Any]:
@@ -77,6 +80,7 @@ class SourceInputs(QWidget):
     def _row(self, row: int, source: str) -> Any:
         combo = shrinkable(QComboBox())
         combo.currentIndexChanged.connect(self.changed)
+        combo.activated.connect(lambda _: combo.setProperty(_BY_USER, True))
         self._grid.addWidget(QLabel(source), row, 0)
         self._grid.addWidget(combo, row, 1)
         return combo
