@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,21 +52,43 @@ class Cluster:
             if not threads:
                 raise SettingsError("scheduler", self.scheduler, "has no worker", "start some: dask worker <address>")
             predictor = batch.predictor.shared(max(min(client.nthreads().values()), 1))
-            waiting: deque[tuple[Any, Opened, int, Tile]] = deque()
+            waiting: deque[_Submitted] = deque()
             try:
-                for work in opened:
-                    begin_or_end(work, BEGIN, outcome, progress, None)
-                    for t, tile in work.pieces():
-                        progress.check()
-                        task = _task(work, predictor, t, tile)
-                        waiting.append((client.submit(_predict_tile, task, pure=False), work, t, tile))
-                        if len(waiting) > AHEAD * threads:
-                            _count(waiting.popleft(), outcome, progress)
-                    while waiting:
-                        _count(waiting.popleft(), outcome, progress)
-                    begin_or_end(work, END, outcome, progress, None)
+                for work, t, tile in _pieces(opened):
+                    progress.check()
+                    future = client.submit(_predict_tile, _task(work, predictor, t, tile), pure=False) if tile else None
+                    waiting.append(_Submitted(work, t, tile, future))
+                    while len(waiting) > AHEAD * threads:
+                        _settle(waiting.popleft(), outcome, progress)
+                while waiting:
+                    _settle(waiting.popleft(), outcome, progress)
             finally:
-                client.cancel([future for future, *_ in waiting], force=True)
+                client.cancel([item.future for item in waiting if item.future is not None], force=True)
+
+
+class _Submitted(NamedTuple):
+    """A tile that a worker predicts; or the beginning or the end of a position, and no tile."""
+
+    work: Opened
+    t: int
+    tile: Tile | None
+    future: Any
+
+
+def _pieces(opened: Iterator[Opened]) -> Iterator[tuple[Opened, int, Tile | None]]:
+    """Yield the tiles of all positions, so that no worker waits where one ends and the next begins."""
+    for work in opened:
+        yield work, BEGIN, None
+        for t, tile in work.pieces():
+            yield work, t, tile
+        yield work, END, None
+
+
+def _settle(item: _Submitted, outcome: Outcome, progress: Progress) -> None:
+    if item.tile is None:
+        begin_or_end(item.work, item.t, outcome, progress, None)
+    else:
+        _count(item.work, item.t, item.tile, item.future, outcome, progress)
 
 
 @dataclass(frozen=True)
@@ -109,9 +131,8 @@ def _predict_tile(task: _Task) -> tuple[int, dict[str, Array] | None]:
     return block.owned_bad, None
 
 
-def _count(item: tuple[Any, Opened, int, Tile], outcome: Outcome, progress: Progress) -> None:
+def _count(work: Opened, t: int, tile: Tile, future: Any, outcome: Outcome, progress: Progress) -> None:
     """Wait for a tile, and say in the store that it is done."""
-    future, work, t, tile = item
     while not future.done():
         progress.check()
         _wait(future)
