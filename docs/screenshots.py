@@ -25,6 +25,7 @@ def main() -> None:
 
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["VSTAIN_STATE"] = folder  # no model of yours is preselected in the pictures
         study = Workspace.create(Path(folder) / "study")
         simulate_plate(study.new_dataset("sample"), wells=("A/1", "A/2", "B/1", "B/3"), fields=3, size=512)
         viewer: Any = napari.Viewer()

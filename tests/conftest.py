@@ -1,5 +1,6 @@
 """Properties are judged by their result, not by how fast a busy machine finds it; no user's cache is touched."""
 
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -18,3 +19,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VSTAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _own_memory(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test preselects a model that another one used."""
+    monkeypatch.setenv("VSTAIN_STATE", str(tmp_path_factory.getbasetemp() / "state" / str(next(_numbers))))

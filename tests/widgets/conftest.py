@@ -54,6 +54,26 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """An ONNX file of one convolution, with no word on what it is for."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    kernel = np.full((1, 1, 3, 3), 1 / 9, np.float32)
+    sizes = ["batch", 1, "height", "width"]
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["picture", "kernel"], ["result"], pads=[1, 1, 1, 1])],
+        "mean",
+        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, sizes)],
+        [helper.make_tensor_value_info("result", TensorProto.FLOAT, sizes)],
+        [numpy_helper.from_array(kernel, "kernel")],
+    )
+    path = tmp_path / "theirs.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+@pytest.fixture
 def desk(make_napari_viewer_proxy):
     """The desk of a real window; its jobs end with the test."""
     from napari_vstain.widgets.desk import desk_of

@@ -13,26 +13,6 @@ PATIENCE_MS = 120_000
 
 
 @pytest.fixture
-def theirs(tmp_path):
-    """An ONNX file of one convolution, with no word on what it is for."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    kernel = np.full((1, 1, 3, 3), 1 / 9, np.float32)
-    sizes = ["batch", 1, "height", "width"]
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["picture", "kernel"], ["result"], pads=[1, 1, 1, 1])],
-        "mean",
-        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, sizes)],
-        [helper.make_tensor_value_info("result", TensorProto.FLOAT, sizes)],
-        [numpy_helper.from_array(kernel, "kernel")],
-    )
-    path = tmp_path / "theirs.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
-    return path
-
-
-@pytest.fixture
 def section(desk, qtbot):
     made = PredictSection(desk)
     qtbot.addWidget(made)

@@ -68,6 +68,12 @@ def cache_folder(name: str) -> Path:
     return Path(root) / name
 
 
+def state_folder(name: str) -> Path:
+    """Return the folder `name` for what is remembered of a user's work, in $VSTAIN_STATE or where this system does."""
+    root = os.environ.get("VSTAIN_STATE") or platformdirs.user_state_dir("napari-vstain", appauthor=False)
+    return Path(root) / name
+
+
 def _flush(path: Path) -> None:
     with path.open("rb+") as handle:
         os.fsync(handle.fileno())

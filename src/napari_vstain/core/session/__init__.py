@@ -2,6 +2,7 @@
 
 from napari_vstain.core.session.jobs import stop_jobs
 from napari_vstain.core.session.live import Caveat, Engaged, Live, Spacing
+from napari_vstain.core.session.memory import recall_model, remember_model
 from napari_vstain.core.session.models import Model, PredictorCache, chosen_model, load_model, runs_of
 from napari_vstain.core.session.opening import Opened, guess_roles, open_path, registered_name
 from napari_vstain.core.session.session import Session
@@ -19,7 +20,9 @@ __all__ = [
     "guess_roles",
     "load_model",
     "open_path",
+    "recall_model",
     "registered_name",
+    "remember_model",
     "runs_of",
     "stop_jobs",
 ]

@@ -37,6 +37,8 @@ class Choices:
         self.sources: tuple[str, ...] = ()
         self.targets: tuple[str, ...] = ()
         self.model: Model | None = None
+        self.preselected = False
+        """True while nobody chose the model: it gives way to the one of another workspace."""
 
     def open(self, path: Path | str) -> Opened:
         """Open a workspace, or an OME-Zarr, and make it this session's; blocks while it is read."""
@@ -88,8 +90,9 @@ class Choices:
         self.sources, self.targets = tuple(sources), tuple(targets)
         self.channels_changed.emit(self.sources, self.targets)
 
-    def choose_model(self, model: Model | None) -> None:
-        """Make a model the one that predicts."""
+    def choose_model(self, model: Model | None, *, preselected: bool = False) -> None:
+        """Make a model the one that predicts; a `preselected` one nobody has asked for."""
+        self.preselected = preselected and (self.preselected or model != self.model)
         if model != self.model:
             self.model = model
             self.model_changed.emit(model)
@@ -97,6 +100,13 @@ class Choices:
     def runs(self) -> list[Run]:
         """Return the runs of the workspace that have a checkpoint, newest first; reads folders."""
         return [] if self.workspace is None else runs_of(self.workspace)
+
+    @property
+    def model_stays(self) -> bool:
+        """True if somebody chose the model, and it is of no other workspace than the open one."""
+        if self.model is None or self.preselected:
+            return False
+        return self.model.run is None or self.model.run.experiment.workspace == self.workspace
 
     def split(self) -> Split:
         """Return the split of the dataset's positions that a training uses unless it is told otherwise."""

@@ -13,6 +13,7 @@ from napari_vstain.core.progress import Progress
 from napari_vstain.core.session.choices import Choices
 from napari_vstain.core.session.jobs import Jobs
 from napari_vstain.core.session.live import Live, Spacing
+from napari_vstain.core.session.memory import remember_model
 from napari_vstain.core.session.models import PredictorCache, chosen_model
 from napari_vstain.core.session.opening import registered_name
 from napari_vstain.core.workspace import Run
@@ -42,6 +43,7 @@ class Session(Choices):
         """CPU threads of trainings and predictions; a window keeps one core for itself."""
         self._predictors = PredictorCache()
         self._jobs = Jobs()
+        self._remembered: object = None
 
     # Stages
 
@@ -138,6 +140,14 @@ class Session(Choices):
                 return run_verb_in_child("export", config, workspace, progress)["ONNX"]
 
         return self.start(export, f"Exporting {run.experiment.name}")
+
+    def remember_model(self) -> None:
+        """Write down, in the background, which model is used, for the next session in this workspace."""
+        model, workspace = self.open_model, self.workspace
+        self.choose_model(model)
+        if self._remembered != (model, workspace):
+            self._remembered = model, workspace
+            self.start(lambda progress: remember_model(model, workspace), "Remembering the model", quiet=True)
 
     # Jobs
 

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushBut
 
 from napari_vstain.core.inference.elsewhere import Elsewhere, Lacking, lacking
 from napari_vstain.core.progress import Progress
-from napari_vstain.core.session import Model, load_model
+from napari_vstain.core.session import Model, load_model, recall_model, runs_of
 from napari_vstain.core.workspace import Run
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.predict.foreign import ForeignForm
@@ -29,16 +29,25 @@ class ModelChooser(QWidget):
     def __init__(self, desk: Desk) -> None:
         super().__init__()
         self._desk, self._session = desk, desk.session
-        self._listing, self._loading = Latest(), Latest()
+        self._listing, self._loading, self._unasked = Latest(), Latest(), Latest()
+        self._runs: list[Run] = []
         self._told: dict[Path, Elsewhere] = {}
         self._build()
         self.file.clicked.connect(self._ask_file)
         self.models.activated.connect(self._choose)
 
     def list_runs(self, *_: object) -> None:
-        """Offer the workspace's runs, and choose the newest unless a file is chosen."""
-        if self._session.workspace is not None:
-            self._call(lambda progress: self._session.runs(), self._listing.ask(self._show_runs))
+        """Offer the workspace's runs; unless a model is chosen, choose the one that was used last, else the newest."""
+        workspace = self._session.workspace
+
+        def look(progress: Progress) -> tuple[list[Run], Model | None]:
+            return runs_of(workspace) if workspace else [], recall_model(workspace)
+
+        self._call(look, self._listing.ask(self._show_listing))
+
+    def list_new_runs(self, *_: object) -> None:
+        """Offer the runs after a training: its own is chosen, unless a file is."""
+        self._call(lambda progress: self._session.runs(), self._listing.ask(self._choose_new))
 
     def use_file(self, path: Path) -> None:
         """Predict with a checkpoint or an ONNX file; what one made elsewhere does not say is asked for."""
@@ -61,6 +70,8 @@ class ModelChooser(QWidget):
         self.expects.setVisible(model is not None)
         if model is not None:
             self._show_name(model)
+            if model.elsewhere is not None:
+                self._told[model.path] = model.elsewhere
 
     def _read(self, found: Model | Lacking) -> None:
         self.foreign.setEnabled(True)
@@ -76,7 +87,27 @@ class ModelChooser(QWidget):
             self.models.addItem(f"{run.experiment.name}/{run.name}", run)
         self.models.blockSignals(False)
         self.show_model(self._session.model)
-        if runs and (self._session.model is None or self._session.model.run is not None):
+        self._runs = runs
+
+    def _show_listing(self, found: tuple[list[Run], Model | None]) -> None:
+        runs, last = found
+        self._show_runs(runs)
+        if last is not None:
+            self._preselect(last)
+        elif runs and not self._session.model_stays:
+            self._call(lambda progress: load_model(runs[0].checkpoint, runs[0]), self._unasked.ask(self._preselect))
+
+    def _preselect(self, model: Model) -> None:
+        """Choose a model that nobody asked for, unless somebody has chosen meanwhile."""
+        if not self._session.model_stays:
+            self._session.choose_model(model, preselected=True)
+            self.show_model(model)
+
+    def _choose_new(self, runs: list[Run]) -> None:
+        before, model = self._runs, self._session.model
+        self._show_runs(runs)
+        trained = runs[:1] != before[:1] or (model is not None and [model.run] == runs[:1])
+        if runs and trained and (model is None or model.run is not None):
             self._choose(0)
 
     def _choose(self, index: int) -> None:
@@ -90,9 +121,8 @@ class ModelChooser(QWidget):
 
     def _chose(self, model: Model) -> None:
         self.foreign.setVisible(False)
-        if model.elsewhere is not None:
-            self._told[model.path] = model.elsewhere
         self._session.choose_model(model)
+        self._session.remember_model()
         self.show_model(model)
 
     def _show_name(self, model: Model) -> None:

@@ -47,6 +47,7 @@ class PredictSection(Section):
         if self.job is not None or why:
             self.complain(why or "A prediction is running: stop it first.")
             return
+        self.session.remember_model()
         how = {"spacing_um": self.inputs.spacing_um(), "resample": self.trust.resample}
         self._follow(self.painting.start(self.inputs.chosen(), scope, self.form.values(), **how), self._finish_live)
 
@@ -57,6 +58,7 @@ class PredictSection(Section):
     def start_batch(self, positions: tuple[str, ...]) -> None:
         """Predict whole positions into the workspace."""
         if positions:
+            self.session.remember_model()
             resample = {"resample": True} if self.trust.resample else {}
             self._follow(self.session.predict(positions, **resample, **self.form.values()), self._finish_batch)
 
@@ -150,8 +152,8 @@ class PredictSection(Section):
             self.column.addWidget(part)
 
     def _connect(self) -> None:
-        for signal in (self.session.workspace_changed, self.session.runs_changed):
-            self.hear(signal, self.chooser.list_runs)
+        self.hear(self.session.workspace_changed, self.chooser.list_runs)
+        self.hear(self.session.runs_changed, self.chooser.list_new_runs)
         for signal in (self.session.dataset_changed, self.session.position_changed):
             self.hear(signal, self._describe)
         self.hear(self.session.model_changed, self._show_model)
