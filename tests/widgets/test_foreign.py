@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from napari_vstain.core.inference.elsewhere import Elsewhere
+from napari_vstain.core.inference.elsewhere import Elsewhere, fixed_numbers, lacking
+from napari_vstain.core.models.spec import Normalization
 from napari_vstain.core.session import PredictorCache, chosen_model, load_model
 from napari_vstain.widgets.predict import PredictSection
 
@@ -79,3 +80,122 @@ def test_a_batch_is_told_what_was_said_of_the_model(theirs):
     model = load_model(theirs, elsewhere=Elsewhere(sources=("Phase",), targets=("Nuclei",)))
     settings = PredictSettings.parse({"dataset": "cells", **chosen_model(model)})
     assert settings.elsewhere == model.elsewhere
+
+
+def ask_about(section, qtbot, path, sources="Phase", targets="Nuclei"):
+    """Return the fields for intensities, once the dock asks about a file and its channels are named."""
+    section.use_file(path)
+    foreign = section.chooser.foreign
+    qtbot.waitUntil(lambda: not foreign.isHidden(), timeout=PATIENCE_MS)
+    foreign.sources.setText(sources)
+    foreign.targets.setText(targets)
+    return foreign.intensities
+
+
+def choose(combo, value):
+    combo.setCurrentIndex([combo.itemData(at) for at in range(combo.count())].index(value))
+
+
+def predicted_with(section, qtbot):
+    """Use the model that was asked about; return its prediction of the open image."""
+    section.chooser.foreign.use.click()
+    qtbot.waitUntil(lambda: section.session.model is not None, timeout=PATIENCE_MS)
+    section.start("field")
+    (layer,) = section.painting.canvases.layers
+    qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
+    assert section.problem.isHidden(), section.problem.text()
+    return layer.data
+
+
+def test_images_are_normalized_by_numbers_and_brought_back(section, qtbot, desk, theirs, field):
+    desk.viewer.add_image(field, name="Phase")
+    asked = ask_about(section, qtbot, theirs)
+    choose(asked.input, "dataset")
+    choose(asked.output, "dataset")
+    for line, text in ((asked.subtract, "1000"), (asked.divide, "300"), (asked.multiply, "50"), (asked.add, "7.5")):
+        line.setText(text)
+    made = predicted_with(section, qtbot)
+    expected = (field[49:52, 59:62].mean() - 1000) / 300 * 50 + 7.5
+    assert made[50, 60] == pytest.approx(expected, rel=1e-3)
+
+
+def test_images_are_normalized_by_their_own_statistics(section, qtbot, desk, theirs, field):
+    desk.viewer.add_image(field, name="Phase")
+    asked = ask_about(section, qtbot, theirs)
+    choose(asked.input, "fov")
+    asked.statistics.set_values({"subtract": "median", "divide": "iqr"})
+    made = predicted_with(section, qtbot)
+    quartiles = np.percentile(field, (25, 50, 75))
+    expected = (field[49:52, 59:62].mean() - quartiles[1]) / (quartiles[2] - quartiles[0])
+    assert made[50, 60] == pytest.approx(expected, abs=0.02)
+
+
+def test_the_voxel_size_that_is_said_is_compared_with_the_images(section, qtbot, desk, theirs, field):
+    desk.viewer.add_image(field, name="Phase", scale=(0.1, 0.1), units=("um", "um"))
+    asked = ask_about(section, qtbot, theirs)
+    asked.pixel.setValue(0.2)
+    section.chooser.foreign.use.click()
+    qtbot.waitUntil(lambda: section.session.model is not None, timeout=PATIENCE_MS)
+    assert section.session.model.spec.spacing_um == (None, 0.2, 0.2)
+    assert "trained at 0.2 µm" in section.chooser.expects.text()
+    assert "0.1 µm to the model's 0.2 µm" in section.trust.offer.text()
+
+
+@pytest.mark.parametrize(
+    ("subtract", "divide", "said"),
+    [
+        ("", "300", "is not a number"),
+        ("1,2,3", "300", "3 numbers for 2 channels"),
+        ("1000", "0", "not above 0"),
+        ("nan", "1", "not finite"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_said_before_the_model_is_used(section, qtbot, theirs, subtract, divide, said):
+    asked = ask_about(section, qtbot, theirs, sources="Phase, BF")
+    foreign = section.chooser.foreign
+    assert foreign.use.isEnabled()
+    choose(asked.input, "dataset")
+    asked.subtract.setText(subtract)
+    asked.divide.setText(divide)
+    assert not foreign.use.isEnabled()
+    assert said in foreign.wrong.text()
+    choose(asked.input, None)
+    assert foreign.use.isEnabled()
+    assert foreign.wrong.isHidden()
+
+
+def test_what_was_said_of_a_file_can_be_corrected(section, qtbot, theirs):
+    said = Elsewhere(
+        sources=("Phase",),
+        targets=("Nuclei",),
+        source_normalization=Normalization(level="fov", subtract="median", divide="iqr"),
+        target_normalization=Normalization(),
+        statistics=fixed_numbers(("Nuclei",), (7.5,), (50.25,)),
+        spacing_um=(None, 0.2, 0.2),
+    )
+    foreign = section.chooser.foreign
+    foreign.ask(lacking(theirs), said)
+    assert not foreign.intensities.isHidden()
+    assert foreign.answer() == said
+    foreign.ask(lacking(theirs))
+    assert foreign.intensities.isHidden()
+    assert foreign.answer() == Elsewhere()
+
+
+def test_a_file_that_is_chosen_again_is_asked_about_again(section, qtbot, theirs):
+    ask_about(section, qtbot, theirs)
+    section.chooser.foreign.use.click()
+    qtbot.waitUntil(lambda: section.session.model is not None, timeout=PATIENCE_MS)
+    section.chooser.use_file(theirs, again=True)
+    qtbot.waitUntil(lambda: not section.chooser.foreign.isHidden(), timeout=PATIENCE_MS)
+    assert section.chooser.foreign.sources.text() == "Phase"
+
+
+def test_the_fields_fit_a_narrow_dock(section, theirs):
+    foreign = section.chooser.foreign
+    foreign.ask(lacking(theirs))
+    foreign.fold.open(True)
+    for level in ("fov", "dataset"):
+        choose(foreign.intensities.input, level)
+        choose(foreign.intensities.output, "dataset")
+        assert section.minimumSizeHint().width() <= 380

@@ -15,6 +15,7 @@ from napari_vstain.cli import main
 from napari_vstain.core.data import create_plate, open_dataset
 from napari_vstain.core.errors import ModelError, SettingsError
 from napari_vstain.core.inference import Elsewhere, PredictSettings, load_predictor, model_spec, run
+from napari_vstain.core.inference.elsewhere import fixed_numbers
 from napari_vstain.core.models.spec import Normalization, Statistics
 from napari_vstain.core.models.viscy_unet import VisCyUNet2D
 from napari_vstain.core.progress import Progress
@@ -122,6 +123,31 @@ def test_what_is_not_said_is_asked_for(onnx_file, tmp_path):
     (tmp_path / "theirs.ckpt").write_bytes(b"")
     with pytest.raises(SettingsError, match=r"elsewhere\.config.*is needed"):
         load(tmp_path / "theirs.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("subtract", "divide", "said"),
+    [
+        ((1, 2, 3), (1,), "3 numbers for 2 channels"),
+        ((), (1,), "0 numbers for 2"),
+        ((0,), (1, 0), "not above 0"),
+        ((0,), (-2,), "not above 0"),
+        ((0,), (float("nan"),), "not finite"),
+        ((float("inf"),), (1,), "not finite"),
+        ((float("-inf"),), (1,), "not finite"),
+    ],
+)
+def test_fixed_numbers_that_make_no_sense_are_refused(subtract, divide, said):
+    with pytest.raises(SettingsError, match=said):
+        fixed_numbers(("Phase", "BF"), subtract, divide)
+
+
+def test_fixed_numbers_are_one_for_all_or_one_for_each():
+    found = fixed_numbers(("Phase", "BF"), (100,), (2, 4))
+    assert {name: Normalization().offset_and_divisor(known) for name, known in found.items()} == {
+        "Phase": (100, pytest.approx(2)),
+        "BF": (100, pytest.approx(4)),
+    }
 
 
 def test_what_it_takes_and_gives_is_known_without_an_engine(onnx_file):

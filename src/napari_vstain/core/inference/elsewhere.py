@@ -1,6 +1,8 @@
 """Models that were made elsewhere predict as they did there, once it is said what they take and give."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -35,9 +37,41 @@ class Elsewhere(Settings):
     statistics: dict[str, Statistics] = Field(
         {}, title="Statistics", description="By channel: of the data that the model was trained on."
     )
-    spacing_um: tuple[float, float, float] | None = Field(
+    spacing_um: tuple[float | None, float, float] | None = Field(
         None, title="Voxel size", description="Z, Y, X that the ONNX file was trained for, in micrometres."
     )
+
+
+def fixed_numbers(channels: Sequence[str], offsets: Sequence[float], scales: Sequence[float]) -> dict[str, Statistics]:
+    """Return statistics by which a channel becomes ``(x - offset) / scale``, from numbers that somebody knows.
+
+    Parameters
+    ----------
+    offsets, scales : sequence of float
+        One for each channel, or one for all, in the channels' units.
+
+    Raises
+    ------
+    SettingsError
+        When there are more or fewer, or one is not finite, or a scale is not above 0.
+    """
+    for name, numbers in (("offset", offsets), ("scale", scales)):
+        if len(numbers) not in (1, len(channels)):
+            rule = f"{len(numbers)} numbers for {len(channels)} channels"
+            raise SettingsError(name, None, rule, "give one for all or one for each")
+        _check_each(name, numbers, isfinite, "is not finite")
+    _check_each("scale", scales, lambda scale: scale > 0, "is not above 0")
+    several = [tuple(numbers) * (len(channels) // len(numbers)) for numbers in (offsets, scales)]
+    return {
+        channel: Statistics(mean=offset, median=offset, std=scale, iqr=scale)
+        for channel, offset, scale in zip(channels, *several, strict=True)
+    }
+
+
+def _check_each(name: str, numbers: Sequence[float], holds: Callable[[float], bool], rule: str) -> None:
+    for number in numbers:
+        if not holds(number):
+            raise SettingsError(name, number, rule, "give the number that the model was trained with")
 
 
 @dataclass(frozen=True)

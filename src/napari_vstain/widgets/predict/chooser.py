@@ -49,9 +49,15 @@ class ModelChooser(QWidget):
         """Offer the runs after a training: its own is chosen, unless a file is."""
         self._call(lambda progress: self._session.runs(), self._listing.ask(self._choose_new))
 
-    def use_file(self, path: Path) -> None:
-        """Predict with a checkpoint or an ONNX file; what one made elsewhere does not say is asked for."""
-        if path in self._told:
+    def use_file(self, path: Path, *, again: bool = False) -> None:
+        """Predict with a checkpoint or an ONNX file; what one made elsewhere does not say is asked for.
+
+        Parameters
+        ----------
+        again : bool
+            Ask also when it was said before, so that it can be corrected.
+        """
+        if path in self._told and not again:
             self.use_foreign(path, self._told[path])
             return
         self.asked.emit()
@@ -76,7 +82,7 @@ class ModelChooser(QWidget):
     def _read(self, found: Model | Lacking) -> None:
         self.foreign.setEnabled(True)
         if isinstance(found, Lacking):
-            self.foreign.ask(found)
+            self.foreign.ask(found, self._told.get(found.path))
         else:
             self._chose(found)
 
@@ -145,7 +151,7 @@ class ModelChooser(QWidget):
     def _ask_file(self) -> None:
         chosen, _ = QFileDialog.getOpenFileName(self, "Choose a model", "", "Models (*.ckpt *.onnx)")
         if chosen:
-            self.use_file(Path(chosen))
+            self.use_file(Path(chosen), again=True)
 
     def _build(self) -> None:
         self.models = shrinkable(QComboBox())

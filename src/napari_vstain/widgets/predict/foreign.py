@@ -5,7 +5,10 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
+from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.inference.elsewhere import Elsewhere, Lacking
+from napari_vstain.widgets.fold import Fold
+from napari_vstain.widgets.predict.intensities import IntensitiesForm
 from napari_vstain.widgets.style import note, shrinkable
 
 
@@ -16,12 +19,70 @@ class ForeignForm(QWidget):
         super().__init__()
         self._then = then
         self.lacking: Lacking | None = None
-        self.why = note()
+        self.why, self.wrong = note(), note()
         self.sources, self.targets, self.config = QLineEdit(), QLineEdit(), QLineEdit()
         self.sources.setPlaceholderText("Phase")
         self.targets.setPlaceholderText("Nuclei, Membrane")
         self.config.setPlaceholderText("config.yml or config.json")
+        self.intensities = IntensitiesForm()
+        self.fold = Fold("Intensities and voxel size", self.intensities)
         self.browse, self.use = QPushButton("File…"), QPushButton("Use this model")
+        self._arrange()
+        self.browse.clicked.connect(self._ask_config)
+        self.use.clicked.connect(self._answer)
+        for field in (self.sources, self.targets, self.config):
+            field.textChanged.connect(self._check)
+        self.intensities.changed.connect(self._check)
+        self.setVisible(False)
+
+    def ask(self, lacking: Lacking, known: Elsewhere | None = None) -> None:
+        """Show the fields that a file needs, filled with what was said of it before."""
+        self.lacking, known = lacking, known or Elsewhere(config=lacking.config)
+        channels = lacking.what == "channels"
+        self.why.setText(
+            f"{lacking.path.name} was made elsewhere: name its channels, in its order, with commas between them. "
+            "Its images are taken as they are, unless you say how they are to be normalized."
+            if channels
+            else f"{lacking.path.name} was made by VisCy: choose the configuration it was trained with."
+        )
+        for row, shown in ((1, channels), (2, channels), (3, not channels), (4, channels)):
+            self._rows.setRowVisible(row, shown)
+        self.sources.setText(", ".join(known.sources))
+        self.targets.setText(", ".join(known.targets))
+        self.config.setText(str(known.config or ""))
+        self.intensities.show_said(known)
+        self.fold.open(self.intensities.any_said())
+        self._check()
+        self.setVisible(True)
+
+    def answer(self) -> Elsewhere:
+        """Return what was said.
+
+        Raises
+        ------
+        SettingsError
+            When numbers are missing, or not numbers, or too many.
+        """
+        if self.lacking is not None and self.lacking.what == "config":
+            return Elsewhere(config=Path(self.config.text().strip()))
+        sources, targets = _names(self.sources.text()), _names(self.targets.text())
+        return Elsewhere(sources=sources, targets=targets, **self.intensities.said(sources, targets))
+
+    def _check(self, *_: object) -> None:
+        """Offer to use the model once all is said that it needs; say what is wrong with the numbers."""
+        config = self.lacking is not None and self.lacking.what == "config"
+        needed = (self.config,) if config else (self.sources, self.targets)
+        complete, problem = all(_names(field.text()) for field in needed), ""
+        if complete:
+            try:
+                self.answer()
+            except SettingsError as error:
+                problem = str(error)
+        self.wrong.setText(problem)
+        self._rows.setRowVisible(self.wrong, bool(problem))
+        self.use.setEnabled(complete and not problem)
+
+    def _arrange(self) -> None:
         line = QHBoxLayout()
         line.addWidget(shrinkable(self.config), 1)
         line.addWidget(self.browse)
@@ -31,42 +92,9 @@ class ForeignForm(QWidget):
         self._rows.addRow("Sources", self.sources)
         self._rows.addRow("Targets", self.targets)
         self._rows.addRow("Configuration", line)
+        self._rows.addRow(self.fold)
+        self._rows.addRow(self.wrong)
         self._rows.addRow(self.use)
-        self.browse.clicked.connect(self._ask_config)
-        self.use.clicked.connect(self._answer)
-        for field in (self.sources, self.targets, self.config):
-            field.textChanged.connect(self._check)
-        self.setVisible(False)
-
-    def ask(self, lacking: Lacking) -> None:
-        """Show the fields that a file needs."""
-        self.lacking = lacking
-        channels = lacking.what == "channels"
-        self.why.setText(
-            f"{lacking.path.name} was made elsewhere: name its channels, in its order, with commas between them."
-            if channels
-            else f"{lacking.path.name} was made by VisCy: choose the configuration it was trained with."
-        )
-        for row, shown in ((1, channels), (2, channels), (3, not channels)):
-            self._rows.setRowVisible(row, shown)
-        for field in (self.sources, self.targets):
-            field.clear()
-        self.config.setText(str(lacking.config or ""))
-        self._check()
-        self.setVisible(True)
-
-    def answer(self) -> Elsewhere:
-        """Return what was said."""
-        if self.lacking is not None and self.lacking.what == "config":
-            return Elsewhere(config=Path(self.config.text().strip()))
-        return Elsewhere(sources=_names(self.sources.text()), targets=_names(self.targets.text()))
-
-    def _check(self, *_: object) -> None:
-        said = self.answer()
-        if self.lacking is not None and self.lacking.what == "config":
-            self.use.setEnabled(bool(self.config.text().strip()))
-        else:
-            self.use.setEnabled(bool(said.sources and said.targets))
 
     def _answer(self) -> None:
         if self.lacking is not None:
