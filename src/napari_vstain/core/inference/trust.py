@@ -280,7 +280,7 @@ def _spacing_sentences(spec: ModelSpec, spacing_um: Sequence[float | None] | Non
     said = ", ".join(
         f"{here:.3g} µm along {axis} where the model was trained at {there:.3g}" for axis, here, there in apart
     )
-    return [f"The voxel size differs: {said}. Resample it to the model's voxel size (setting `resample`)."]
+    return [f"The voxel size differs: {said}. Choose “Resample” to predict at the model's voxel size."]
 
 
 def _looks(image: Any) -> list[Look | None]:
