@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_vstain.core.errors import ModelError
-from napari_vstain.core.inference import load_predictor
+from napari_vstain.core.inference import load_predictor, running
 from napari_vstain.core.models.checkpoint import save_checkpoint
 from napari_vstain.core.models.networks import build_network
 from napari_vstain.core.models.onnx import export_onnx
@@ -55,6 +55,22 @@ def test_every_engine_keeps_law_1_on_a_real_network(model, engine):
     whole = predictor.predict(image, 512)["stain"]
     for tile in (64, 100, 176):
         assert relative_rms(predictor.predict(image, tile)["stain"], whole) <= 1e-6
+
+
+@pytest.mark.parametrize("augment", ["none", "mean"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_tiles_whose_halo_is_cut_away_inside_the_network_equal_whole_passes(model, engine, augment, monkeypatch):
+    pytest.importorskip(engine)
+    image = noise((1, 200, 170))
+    trimming = load_predictor(model[0], engine=engine, device="cpu", threads=1, augment=augment)
+    found = trimming.predict(image, 64)
+    assert any(trimming._trimmers.values())
+    monkeypatch.setattr(running, "TRIMMED_FROM", np.inf)
+    whole = load_predictor(model[0], engine=engine, device="cpu", threads=1, augment=augment)
+    expected = whole.predict(image, 512)
+    assert not any(whole._trimmers.values())
+    for task, values in expected.items():
+        assert relative_rms(found[task], values) <= 1e-6
 
 
 def test_the_onnx_file_predicts_what_the_checkpoint_does(model):

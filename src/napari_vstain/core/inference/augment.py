@@ -29,6 +29,7 @@ class AugmentedEngine:
 
     def __init__(self, engine: Engine, spec: ModelSpec, augmentation: Augmentation) -> None:
         self.inner = engine
+        self._made_of = spec, augmentation
         self._symmetries = symmetries(spec)
         self._reduce = np.mean if augmentation is Augmentation.MEAN else np.median
 
@@ -57,6 +58,12 @@ class AugmentedEngine:
         """The engine's, if it says."""
         free: int | None = getattr(self.inner, "free_memory_bytes", None)
         return free
+
+    def trimmed(self, halo: tuple[int, int]) -> "AugmentedEngine | None":
+        """Return this engine for tiles whose halo it cuts away inside; None when that gains nothing."""
+        ask = getattr(self.inner, "trimmed", None)
+        inner = ask(halo) if ask is not None and halo[0] == halo[1] else None
+        return None if inner is None else AugmentedEngine(inner, *self._made_of)
 
     def run(self, batch: Array, token: CancelToken | None = None) -> dict[str, Array]:
         """Return for every task its mean or median, and under ``<task>_uncertainty`` the standard deviation."""

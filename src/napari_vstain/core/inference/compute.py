@@ -12,13 +12,17 @@ from napari_vstain.core.models.spec import Dimensions, OutputSpec
 from napari_vstain.core.progress import CancelToken
 
 
-def run_tile(engine: Engine, plan: TilePlan, tile: Tile, block: Array, token: CancelToken | None) -> dict[str, Array]:
+def run_tile(
+    engine: Engine, plan: TilePlan, tile: Tile, block: Array, token: CancelToken | None, trimmed: bool = False
+) -> dict[str, Array]:
     """Return the normalized prediction of ``tile.support``, by task, (C, Z, Y, X).
 
     Parameters
     ----------
     block : float32 array, (C, Z, Y, X)
         Normalized pixels of ``tile.read``.
+    trimmed : bool
+        The engine cuts the plan's halo along Y and X away itself.
     """
     if plan.spec.dimensions is Dimensions.TWO:
         outputs = _run(engine, np.ascontiguousarray(block.swapaxes(0, 1)), plan, token)
@@ -27,7 +31,8 @@ def run_tile(engine: Engine, plan: TilePlan, tile: Tile, block: Array, token: Ca
         outputs = {task: _stack(output[0]) for task, output in _run(engine, block[None], plan, token).items()}
     else:
         outputs = _mean_over_windows(engine, plan, tile, block, token)
-    return {output.task: _cropped(outputs[output.task], plan, tile, output) for output in plan.spec.outputs}
+    given = plan.within_halo(tile.read) if trimmed else tile.read
+    return {output.task: _cropped(outputs[output.task], plan, tile, output, given) for output in plan.spec.outputs}
 
 
 def halves(plan: TilePlan, tile: Tile) -> list[Tile]:
@@ -95,9 +100,9 @@ def _stack(output: Array) -> Array:
     return output if output.ndim == 4 else output[:, None]
 
 
-def _cropped(output: Array, plan: TilePlan, tile: Tile, spec: OutputSpec) -> Array:
-    """Return the part of a network's output that shows ``tile.support``."""
-    origin = plan.output_region(tile.read, spec)
+def _cropped(output: Array, plan: TilePlan, tile: Tile, spec: OutputSpec, given: Region) -> Array:
+    """Return the part of a network's output, which shows the region `given`, that shows ``tile.support``."""
+    origin = plan.output_region(given, spec)
     wanted = shifted(plan.output_region(tile.support, spec), origin)
     z = wanted[0] if plan.spec.dimensions is Dimensions.THREE and spec.scale[0] else slice(None)
     return output[:, z, wanted[1], wanted[2]]

@@ -128,6 +128,11 @@ class TilePlan:
             sizes.append(tuple(part.stop - part.start for part in parts))
         return tuple(sizes)
 
+    def within_halo(self, read: Region) -> Region:
+        """Return a read region without its halo along Y and X."""
+        y, x = (slice(part.start + h, part.stop - h) for part, h in zip(read[1:], self.halo[1:], strict=True))
+        return read[0], y, x
+
     def cost(self, tile: Tile) -> int:
         """Return how many pixels the network computes for a tile."""
         z, y, x = size_of(tile.read)

@@ -13,6 +13,7 @@ from napari_vstain.core.errors import ModelError, SettingsError
 from napari_vstain.core.inference.engines.base import Array, Precision
 from napari_vstain.core.inference.engines.devices import cpu_label, cpu_threads
 from napari_vstain.core.inference.engines.memory import memory_errors
+from napari_vstain.core.inference.engines.trimming import Cut, trimmed_content
 from napari_vstain.core.progress import Cancelled, CancelToken
 
 Shape = tuple[int, ...]
@@ -63,7 +64,7 @@ class OpenVinoEngine:
         self.device = cpu_label(count)
         self.precision = str(precision)
         self.reason = reason
-        self._tasks = tasks
+        self._content, self._tasks, self._threads = content, tasks, count
         self._lock = Lock()
         self._compile: Callable[[Shape], Any] = _compiler(content, Precision(precision), count)
         self._requests: dict[Shape, Any] = {}
@@ -89,6 +90,13 @@ class OpenVinoEngine:
                 forget()
             outputs = (request.get_output_tensor(index).data for index in range(len(self._tasks)))
             return {task: np.array(output, np.float32) for task, output in zip(self._tasks, outputs, strict=True)}
+
+    def trimmed(self, halo: Cut) -> "OpenVinoEngine | None":
+        """Return this engine for tiles whose halo it cuts away inside; None when that gains nothing."""
+        content = trimmed_content(self._content, halo)
+        if content is None:
+            return None
+        return OpenVinoEngine(content, self._tasks, self.precision, self._threads, self.reason)
 
     def _request(self, shape: Shape) -> Any:
         """Return the request of a shape, now the last used one; older ones make room."""

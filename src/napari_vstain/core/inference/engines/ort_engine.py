@@ -11,6 +11,7 @@ from napari_vstain.core.errors import ModelError, SettingsError
 from napari_vstain.core.inference.engines.base import Array, Precision
 from napari_vstain.core.inference.engines.devices import cpu_label, cpu_threads, cuda_devices, device_index
 from napari_vstain.core.inference.engines.memory import memory_errors
+from napari_vstain.core.inference.engines.trimming import Cut, trimmed_content
 from napari_vstain.core.progress import Cancelled, CancelToken
 
 _FAILURES = (states.Fail, states.RuntimeException, states.EPFail)
@@ -50,7 +51,7 @@ class OnnxRuntimeEngine:
         count = cpu_threads(threads)
         self.device = cpu_label(count) if device == "cpu" else f"CUDA device {device_index(device)}"
         self.reason = reason
-        self._tasks = tasks
+        self._content, self._tasks, self._place, self._threads = content, tasks, device, count
         self._on_cuda = device != "cpu"
         self._session = _session(content, device, count)
         self._input = self._session.get_inputs()[0].name
@@ -72,6 +73,13 @@ class OnnxRuntimeEngine:
         finally:
             forget()
         return {task: _own(array) for task, array in zip(self._tasks, made, strict=True)}
+
+    def trimmed(self, halo: Cut) -> "OnnxRuntimeEngine | None":
+        """Return this engine for tiles whose halo it cuts away inside; None when that gains nothing."""
+        content = trimmed_content(self._content, halo)
+        if content is None:
+            return None
+        return OnnxRuntimeEngine(content, self._tasks, self._place, self._threads, self.reason)
 
     def _plain(self, batch: Array, options: Any) -> list[Array]:
         made: list[Array] = self._session.run(self._outputs, {self._input: batch}, options)
