@@ -141,6 +141,24 @@ def test_a_run_that_was_trained_just_now_is_chosen(dock, desk, qtbot, workspace,
     assert recall_model(workspace).run == made
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_run_that_was_trained_takes_the_place_of_a_file_that_nobody_chose(
+    dock, desk, qtbot, workspace, checkpoint, by_hand
+):
+    remember_model(load_model(checkpoint), None)
+    section = dock()
+    chosen(desk, qtbot)
+    if by_hand:
+        section.use_file(checkpoint)
+        qtbot.waitUntil(lambda: not desk.session.preselected, timeout=PATIENCE_MS)
+    desk.session.adopt(Opened(workspace, None))
+    quiet(desk, qtbot)
+    made = new_run(workspace, checkpoint)
+    desk.session.runs_changed.emit()
+    quiet(desk, qtbot)
+    assert desk.session.model.run == (None if by_hand else made)
+
+
 def test_a_model_that_is_gone_is_not_spoken_of(dock, desk, qtbot, checkpoint, tmp_path):
     gone = shutil.copy(checkpoint, tmp_path / "gone.ckpt")
     remember_model(load_model(gone), None)

@@ -46,7 +46,7 @@ class ModelChooser(QWidget):
         self._call(look, self._listing.ask(self._show_listing))
 
     def list_new_runs(self, *_: object) -> None:
-        """Offer the runs after a training: its own is chosen, unless a file is."""
+        """Offer the runs after a training: its own is chosen, unless somebody chose a file."""
         self._call(lambda progress: self._session.runs(), self._listing.ask(self._choose_new))
 
     def use_file(self, path: Path, *, again: bool = False) -> None:
@@ -98,10 +98,11 @@ class ModelChooser(QWidget):
     def _show_listing(self, found: tuple[list[Run], Model | None]) -> None:
         runs, last = found
         self._show_runs(runs)
+        preselect = self._unasked.ask(self._preselect)  # what is still read for another workspace comes too late
         if last is not None:
-            self._preselect(last)
+            preselect(last)
         elif runs and not self._session.model_stays:
-            self._call(lambda progress: load_model(runs[0].checkpoint, runs[0]), self._unasked.ask(self._preselect))
+            self._call(lambda progress: load_model(runs[0].checkpoint, runs[0]), preselect)
 
     def _preselect(self, model: Model) -> None:
         """Choose a model that nobody asked for, unless somebody has chosen meanwhile."""
@@ -113,7 +114,7 @@ class ModelChooser(QWidget):
         before, model = self._runs, self._session.model
         self._show_runs(runs)
         trained = runs[:1] != before[:1] or (model is not None and [model.run] == runs[:1])
-        if runs and trained and (model is None or model.run is not None):
+        if runs and trained and (model is None or model.run is not None or self._session.preselected):
             self._choose(0)
 
     def _choose(self, index: int) -> None:
