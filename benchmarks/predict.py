@@ -222,7 +222,7 @@ def cluster(model: Model, folder: Path, size: int, n: int) -> None:
     from napari_vstain.core.progress import Progress
     from napari_vstain.core.workspace import Workspace
 
-    dataset, workspace = plate(folder, size), Workspace.create(folder / "workspace")
+    dataset, workspace = plate(folder / "cluster", size), Workspace.create(folder / "workspace")
     settings = PredictSettings(
         dataset=str(dataset), model=model.onnx, threads=1, tile_px=1024, output=folder / "cluster.zarr",
         existing="overwrite",
