@@ -34,6 +34,8 @@ from napari_vstain.core.models.padding import reflect_pad, round_up
 
 HERE = Path(__file__).parent
 CORES = cpu_threads(None)
+PRODUCT = 2048
+"""Side of the matrices whose product says how fast this processor computes at best."""
 
 
 def monai_window(model: Model) -> Callable[[np.ndarray], Any]:
@@ -62,6 +64,16 @@ def best_batch(model: Model, engine: Any) -> np.ndarray:
     return batches[min(found, key=lambda i: found[i] / batches[i].size)]  # type: ignore[index]
 
 
+def operations(model: Model) -> float:
+    """Return the floating-point operations of the network for a pixel of its input."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    size = 256
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.network(torch.zeros(1, 1, size, size))
+    return counter.get_total_flops() / size**2
+
+
 def throughput(model: Model, size: int, n: int) -> None:
     """Compare the predictor with MONAI's sliding window and with the bare network in the same engine."""
     image = cells(size)
@@ -75,6 +87,7 @@ def throughput(model: Model, size: int, n: int) -> None:
     batch = best_batch(model, engine)
     runs: dict[str, Callable[[], object]] = {name: partial(p.predict, image) for name, p in predictors.items()}
     runs |= {"monai": partial(monai_window(model), image), "limit": partial(engine.run, batch)}
+    runs["product"] = partial(torch.mm, *torch.rand(2, PRODUCT, PRODUCT))
     took = medians(runs, n)
     rate = {name: size**2 / 1e6 / s for name, s in took.items()} | {"limit": batch.size / 1e6 / took["limit"]}
     peer = "MONAI sliding_window_inference, roi 512, overlap 0.25, gaussian, eager torch float32"
@@ -84,6 +97,9 @@ def throughput(model: Model, size: int, n: int) -> None:
     report("predict_onnxruntime_vs_monai_ratio", rate["onnxruntime"] / rate["monai"], "×", label, peer, n)
     limit = f"bare {engine.name} on one batch {batch.shape} in memory, {rate['limit']:.3g} Mpx/s"
     report("predict_vs_limit_ratio", rate["auto"] / rate["limit"], "×", label, limit, n)
+    processor = 2 * PRODUCT**3 / took["product"]
+    said = f"matrix product of {PRODUCT}² in float32, {processor / 1e9:.0f} GFLOP/s"
+    report("limit_vs_product_ratio", rate["limit"] * 1e6 * operations(model) / processor, "×", label, said, n)
     if "bf16" in predictors:
         report("predict_bf16_vs_monai_ratio", rate["bf16"] / rate["monai"], "×", label, peer, n)
         reduced, full = predictors["bf16"].predict(image), predictors["auto"].predict(image)
@@ -224,7 +240,7 @@ def cluster(model: Model, folder: Path, size: int, n: int) -> None:
 
     dataset, workspace = plate(folder / "cluster", size), Workspace.create(folder / "workspace")
     settings = PredictSettings(
-        dataset=str(dataset), model=model.onnx, threads=1, tile_px=1024, output=folder / "cluster.zarr",
+        dataset=str(dataset), model=model.onnx, threads=1, output=folder / "cluster.zarr",
         existing="overwrite",
     )  # fmt: skip
     options = {"threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}

@@ -9,6 +9,10 @@ HEAD = """# Benchmarks
 
 Each figure is a line that a script under `benchmarks/` printed; ratios compare two sides in one run on one machine.
 This page is written by `python benchmarks/write_docs.py benchmarks/results/*.jsonl`. A bar that is missed says so.
+
+How much faster than eager torch a float32 network can be depends on the processor: where torch is near its limit
+already, no engine can be five times as fast. `limit_vs_product_ratio` says how near the bare engine comes to what
+the processor reaches in a plain matrix product; what is left above that is all that tiling could still gain.
 """
 BARS = {
     "ui_gap_p99_ms": ("<", 16),

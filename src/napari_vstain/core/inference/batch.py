@@ -23,6 +23,8 @@ from napari_vstain.core.inference.trust import PositionImage
 from napari_vstain.core.models.spec import ZYX, Dimensions
 from napari_vstain.core.progress import Progress
 
+SHARED_TILE_PX = 1024
+"""Side of a tile where many workers share a batch, so that there are enough tiles for all of them."""
 LEVELS = 3
 """The largest tile is ``2**3`` blocks of 512 px wide."""
 

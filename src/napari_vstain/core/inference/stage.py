@@ -11,7 +11,7 @@ from pydantic import Field
 from napari_vstain.core.data import Dataset, Position, open_dataset
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.inference.augment import Augmentation
-from napari_vstain.core.inference.batch import Batch, Outcome, Runner, predict_batch
+from napari_vstain.core.inference.batch import SHARED_TILE_PX, Batch, Outcome, Runner, predict_batch
 from napari_vstain.core.inference.cells import Area
 from napari_vstain.core.inference.elsewhere import Elsewhere
 from napari_vstain.core.inference.engines.base import EngineName, Precision
@@ -146,7 +146,7 @@ def run(
         channels,
         _area(settings),
         settings.existing,
-        settings.tile_px,
+        settings.tile_px or (SHARED_TILE_PX if settings.scheduler else None),
         settings.z_step,
     )
     outcome = Outcome()
