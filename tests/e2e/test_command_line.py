@@ -221,26 +221,20 @@ def test_an_experiment_without_a_run(study, capsys):
     assert not study.experiment("nothing").evaluation.exists()
 
 
-def test_predictions_of_another_dataset_with_the_same_positions_are_not_taken_for_these(study, images, tmp_path):
+def test_predictions_of_another_dataset_with_the_same_positions_are_kept_apart(study, images, tmp_path, capsys):
     for path in images.iterdir():
         pixels = tifffile.imread(path)
         tifffile.imwrite(tmp_path / path.name, pixels[::-1].copy())
     run("import", tmp_path, "--name", "flipped", "--pattern", "{position}_{channel}.tif", "-w", study.root)
     model = study.experiment("first").run().checkpoint
-    command = (
-        "--model",
-        model,
-        "--positions",
-        "0/0/d",
-        "--threads",
-        "1",
-        "-w",
-        study.root,
-        "--output",
-        tmp_path / "p.zarr",
-    )
-    run("predict", "cells", *command)
+    command = ("--model", model, "--positions", "0/0/d", "--threads", "1", "-w", study.root)
+    run("predict", "cells", *command, "--output", tmp_path / "p.zarr")
     before = prediction(tmp_path / "p.zarr")
-    run("predict", "flipped", *command)
-    assert not np.array_equal(prediction(tmp_path / "p.zarr"), before)
+    refused = main([str(word) for word in ("predict", "flipped", *command, "--output", tmp_path / "p.zarr")])
+    assert refused == 1
+    assert "holds predictions of" in capsys.readouterr().err
+    np.testing.assert_array_equal(prediction(tmp_path / "p.zarr"), before)
+    run("predict", "flipped", "--experiment", "first", *command[2:])
+    name = study.dataset("flipped").stem
+    assert not np.array_equal(prediction(study.experiment("first").predictions(dataset=name)), before)
     shutil.rmtree(study.dataset("flipped"))

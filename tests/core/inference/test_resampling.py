@@ -88,7 +88,7 @@ def test_a_plate_of_another_voxel_size_is_said_and_resampled_on_request(tmp_path
     predictor = predictor_of(spacing_um=(2.0, 1.0, 0.5))
     asked = PredictSettings(dataset="noise", experiment="test")
     result = run(asked, workspace, Progress(), predictor=predictor)
-    assert any("voxel size differs" in warning and "`resample`" in warning for warning in result.warnings)
+    assert any("voxel size differs" in warning and "“Resample”" in warning for warning in result.warnings)
     result = run(asked.model_copy(update={"resample": True}), workspace, Progress(), predictor=predictor)
     assert not any("voxel size" in warning for warning in result.warnings)
     position = open_dataset(result.store).position(KEYS[0])
