@@ -112,6 +112,29 @@ def test_a_network_with_a_layer_that_is_not_known_is_left_as_it_is():
     assert load_engine(network, spec, engine="onnxruntime").trimmed(spec.halo[1:]) is None
 
 
+class Attentive(nn.Module):
+    """Weighs its channels by what they are on average, over the whole image."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.gate, self.last = (
+            nn.Conv2d(2, 4, 3, padding=1),
+            nn.Conv2d(4, 4, 1),
+            nn.Conv2d(8, 1, 3, padding=1),
+        )
+
+    def forward(self, x):
+        made = self.first(x)
+        weight = torch.sigmoid(self.gate(made.mean((2, 3), keepdim=True)))
+        return self.last(torch.cat([made * weight, made], 1))
+
+
+def test_what_is_not_an_image_is_never_cut():
+    network = Attentive().eval()
+    spec = spec_of(nn.Conv2d(2, 1, 3, padding=1))
+    assert trimmed(open_axes(trace_network(network, spec)), (8, 8)) is None
+
+
 def test_less_is_computed_and_the_graph_is_valid():
     network = unet(features=(4, 8, 8))
     spec = spec_of(network)

@@ -181,9 +181,9 @@ def _scales(graph: Any, layers: Any, constants: Any) -> dict[str, tuple[Fraction
     """Return each value's pixels for a pixel of the input, as far as they are known."""
     scales = {_source(graph, constants): (Fraction(1), Fraction(1))}
     for node, pair in zip(graph.node, layers, strict=True):
-        before = {scales[name] for name in _data(node, constants) if name in scales}
-        if pair is not None and len(before) == 1:
-            y, x = before.pop()
+        before = {scales.get(name) for name in _data(node, constants)}
+        if pair is not None and len(before) == 1 and (known := before.pop()) is not None:
+            y, x = known
             scales |= dict.fromkeys(node.output, (y * pair[0].scale, x * pair[1].scale))
     return scales
 
