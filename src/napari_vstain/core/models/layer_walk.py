@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from math import floor, lcm
-from typing import Any, Protocol
+from typing import Any
 
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
+from napari_vstain.core.models.axes import Layer, Linear, Nearest, Pointwise, Transposed, Window
 from napari_vstain.core.models.receptive_field import ReceptiveField, UnknownLayer
 from napari_vstain.core.models.spec import Dimensions
 
@@ -40,84 +41,6 @@ def walk_layers(network: nn.Module, dimensions: Dimensions) -> ReceptiveField:
     fields = [(0, 1)] * (3 - len(axes)) + [_along(_layers(graph, network, axis)) for axis in axes]
     (rz, sz), (ry, sy), (rx, sx) = fields
     return ReceptiveField((rz, ry, rx), (sz, sy, sx), not any(map(_looks_across, network.modules())))
-
-
-class Layer(Protocol):
-    """One axis of a layer: the input indices ``first(i)..last(i)`` that output index i reads."""
-
-    @property
-    def scale(self) -> Fraction:
-        """Input pixels per output pixel."""
-        ...
-
-    def first(self, index: int) -> int: ...
-
-    def last(self, index: int) -> int: ...
-
-
-class Pointwise:
-    """A layer that reads the pixel it writes."""
-
-    scale = Fraction(1)
-
-    def first(self, index: int) -> int:
-        return index
-
-    last = first
-
-
-class Window:
-    """A convolution or a pooling."""
-
-    def __init__(self, kernel: int, stride: int, padding: int, dilation: int = 1) -> None:
-        self.scale = Fraction(stride)
-        self.stride, self.padding, self.reach = stride, padding, dilation * (kernel - 1)
-
-    def first(self, index: int) -> int:
-        return index * self.stride - self.padding
-
-    def last(self, index: int) -> int:
-        return index * self.stride - self.padding + self.reach
-
-
-class Transposed:
-    """A transposed convolution: input j writes outputs ``j * stride - padding`` and `reach` beyond."""
-
-    def __init__(self, kernel: int, stride: int, padding: int, dilation: int = 1) -> None:
-        self.scale = Fraction(1, stride)
-        self.stride, self.padding, self.reach = stride, padding, dilation * (kernel - 1)
-
-    def first(self, index: int) -> int:
-        return -((self.reach - self.padding - index) // self.stride)
-
-    def last(self, index: int) -> int:
-        return (index + self.padding) // self.stride
-
-
-class Nearest:
-    """Nearest-neighbour upsampling by a whole factor."""
-
-    def __init__(self, factor: int) -> None:
-        self.scale = Fraction(1, factor)
-        self.factor = factor
-
-    def first(self, index: int) -> int:
-        return index // self.factor
-
-    last = first
-
-
-class Linear:
-    """Linear upsampling by a whole factor, pixel centres aligned (``align_corners=False``)."""
-
-    def __init__(self, factor: int) -> None:
-        self.scale = Fraction(1, factor)
-
-    def first(self, index: int) -> int:
-        return floor((index + Fraction(1, 2)) * self.scale - Fraction(1, 2))
-
-    def last(self, index: int) -> int:
-        return self.first(index) + 1
 
 
 def _along(layers: dict[fx.Node, Layer]) -> tuple[int, int]:

@@ -5,65 +5,20 @@ graph drops, where an image is enlarged or joined with another, what no owned pi
 here is (Y, X), in pixels of the value itself, cut at each of the two borders.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-Cut = tuple[int, int]
+from napari_vstain.core.inference.engines.nodes import Axes, Constants, axes_of, constants_of, images_of
+from napari_vstain.core.models.axes import Layer
 
-POINTWISE = frozenset({
-    "Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Sigmoid", "HardSigmoid",
-    "HardSwish", "Tanh", "Softplus", "Clip", "Identity", "Cast", "Dropout", "BatchNormalization", "Neg", "Exp", "Sqrt",
-    "Erf", "Pow", "Min", "Max",
-})  # fmt: skip
+Cut = tuple[int, int]
+Step = tuple[Any, list[str], Axes]
+"""A node, the images that it reads, and how."""
 NOTHING: Cut = (0, 0)
 _END = np.iinfo(np.int64).max
-
-
-class Layer(Protocol):
-    """One axis of a layer that commutes with cutting both borders."""
-
-    scale: Fraction
-    """Pixels of the output for a pixel of the input."""
-    step: int
-    """Its input may be cut by multiples of this."""
-
-    def before(self, cut: int) -> int:
-        """Return how much of the input may go when `cut` pixels of the output are not needed."""
-        ...
-
-
-class Pointwise:
-    """A layer that reads the pixel it writes."""
-
-    scale, step = Fraction(1), 1
-
-    def before(self, cut: int) -> int:
-        return cut
-
-
-class Window:
-    """A convolution or a pooling that pads both borders alike."""
-
-    def __init__(self, stride: int, padding: int) -> None:
-        self.scale, self.step, self.padding = Fraction(1, stride), stride, padding
-
-    def before(self, cut: int) -> int:
-        return max(cut * self.step - self.padding, 0) // self.step * self.step
-
-
-class Enlarging:
-    """A transposed convolution or an interpolation by a factor s: output i reads none before (i - reach) / s."""
-
-    step = 1
-
-    def __init__(self, factor: int, reach: int) -> None:
-        self.scale, self.factor, self.reach = Fraction(factor), factor, reach
-
-    def before(self, cut: int) -> int:
-        return max(-((self.reach - cut) // self.factor), 0)
 
 
 def trimmed_content(content: bytes, halo: Cut) -> bytes | None:
@@ -75,7 +30,9 @@ def trimmed_content(content: bytes, halo: Cut) -> bytes | None:
 
 
 def trimmed(model: Any, halo: Cut) -> Any | None:
-    """Return a copy of `model` whose outputs lack the halo at the borders of Y and X; None when that gains nothing.
+    """Return a copy of `model` whose outputs lack the halo at the borders of Y and X.
+
+    None when that gains nothing, or when the graph has a layer that is not known to commute with cutting.
 
     Parameters
     ----------
@@ -85,182 +42,103 @@ def trimmed(model: Any, halo: Cut) -> Any | None:
         In pixels of the input, at each border.
     """
     graph = model.graph
-    constants = _constants(graph)
-    layers = [_layers(node, graph, constants) for node in graph.node]
-    scales = _scales(graph, layers, constants)
+    constants = constants_of(graph)
+    source = next(value.name for value in graph.input if value.name not in constants)
+    steps = _steps(graph, constants)
+    scales = _scales(source, steps or [])
     wanted = {value.name: _scaled(halo, scales.get(value.name)) for value in graph.output}
-    if not any(halo) or None in wanted.values() or _has_branches(graph):
-        return None
     known = {name: cut for name, cut in wanted.items() if cut is not None}
-    return _rebuilt(model, layers, constants, _needed(graph, layers, constants, known), known)
+    if steps is None or not any(halo) or len(known) < len(wanted):
+        return None
+    return _rebuilt(model, source, steps, _spared(steps, known), known)
 
 
-def _constants(graph: Any) -> dict[str, tuple[int, ...] | None]:
-    """Return the shape of every value that does not depend on the image; None where it is not written down."""
-    constants: dict[str, tuple[int, ...] | None] = {one.name: tuple(one.dims) for one in graph.initializer}
+def _steps(graph: Any, constants: Constants) -> list[Step] | None:
+    """Return the nodes that read images, with their axes; None when one is of a kind that may not be cut."""
+    steps = []
     for node in graph.node:
-        if not _data(node, constants):
-            constants |= dict.fromkeys(node.output)
-    return constants
+        images = images_of(node, constants)
+        axes = axes_of(node, constants) if images else None
+        if images and axes is None:
+            return None
+        if axes is not None:
+            steps.append((node, images, axes))
+    return steps
 
 
-def _has_branches(graph: Any) -> bool:
-    return any(attribute.HasField("g") for node in graph.node for attribute in node.attribute)
-
-
-def _layers(node: Any, graph: Any, constants: Mapping[str, tuple[int, ...] | None]) -> tuple[Layer, Layer] | None:
-    """Return a node's two axes; None for one whose inputs must stay whole."""
-    attributes = {attribute.name: attribute for attribute in node.attribute}
-    kind = node.op_type
-    if kind in POINTWISE or (kind == "Concat" and attributes["axis"].i == 1):
-        flat = kind == "BatchNormalization" or all(_is_flat(constants[one]) for one in node.input if one in constants)
-        return (Pointwise(), Pointwise()) if flat else None
-    if kind in ("Conv", "MaxPool", "AveragePool", "ConvTranspose") and "kernel_shape" in attributes:
-        return _transposed(attributes) if kind == "ConvTranspose" else _window(attributes)
-    if kind == "Resize":
-        return _interpolation(node, graph, attributes)
-    return None
-
-
-def _window(attributes: Mapping[str, Any]) -> tuple[Layer, Layer] | None:
-    kernel = list(attributes["kernel_shape"].ints)
-    pads, strides = _values(attributes, "pads", [0, 0] * len(kernel)), _values(attributes, "strides", [1] * len(kernel))
-    if _is_odd(attributes, pads) or ("ceil_mode" in attributes and attributes["ceil_mode"].i):
-        return None
-    return Window(strides[-2], pads[len(kernel) - 2]), Window(strides[-1], pads[len(kernel) - 1])
-
-
-def _transposed(attributes: Mapping[str, Any]) -> tuple[Layer, Layer] | None:
-    kernel = list(attributes["kernel_shape"].ints)
-    pads, strides = _values(attributes, "pads", [0, 0] * len(kernel)), _values(attributes, "strides", [1] * len(kernel))
-    more = _values(attributes, "output_padding", [0])
-    dilations = _values(attributes, "dilations", [1])
-    if _is_odd(attributes, pads) or any(more) or set(dilations) != {1}:
-        return None
-    n = len(kernel)
-    y, x = (Enlarging(strides[axis], kernel[axis] - 1 - pads[axis]) for axis in (n - 2, n - 1))
-    return (y, x) if all(strides[axis] == kernel[axis] - 2 * pads[axis] for axis in (n - 2, n - 1)) else None
-
-
-def _interpolation(node: Any, graph: Any, attributes: Mapping[str, Any]) -> tuple[Layer, Layer] | None:
-    from onnx import numpy_helper
-
-    if len(node.input) != 3:
-        return None
-    tensor = next((one for one in graph.initializer if one.name == node.input[2]), None)
-    factors = [] if tensor is None else numpy_helper.to_array(tensor).tolist()
-    if len(factors) < 4 or any(factor != int(factor) for factor in factors) or factors[:2] != [1, 1]:
-        return None
-    text = {name: attribute.s.decode() for name, attribute in attributes.items() if attribute.s}
-    mode, centres = text.get("mode", "nearest"), text.get("coordinate_transformation_mode", "half_pixel")
-    y, x = int(factors[-2]), int(factors[-1])
-    if mode == "nearest" and centres == "asymmetric" and text.get("nearest_mode") == "floor":
-        return Enlarging(y, y - 1), Enlarging(x, x - 1)
-    if mode == "linear" and centres in ("half_pixel", "pytorch_half_pixel"):
-        return Enlarging(y, y + y // 2), Enlarging(x, x + x // 2)
-    return None
-
-
-def _is_odd(attributes: Mapping[str, Any], pads: list[int]) -> bool:
-    """Return True when the two borders are padded differently, or by a rule."""
-    rule = attributes["auto_pad"].s if "auto_pad" in attributes else b"NOTSET"
-    half = len(pads) // 2
-    return rule != b"NOTSET" or pads[:half] != pads[half:]
-
-
-def _values(attributes: Mapping[str, Any], name: str, default: list[int]) -> list[int]:
-    return list(attributes[name].ints) if name in attributes else default
-
-
-def _is_flat(dims: tuple[int, ...] | None) -> bool:
-    """Return True for a constant that is the same at every pixel."""
-    return dims is not None and all(size == 1 for size in dims[-2:])
-
-
-def _scales(graph: Any, layers: Any, constants: Any) -> dict[str, tuple[Fraction, Fraction]]:
-    """Return each value's pixels for a pixel of the input, as far as they are known."""
-    scales = {_source(graph, constants): (Fraction(1), Fraction(1))}
-    for node, pair in zip(graph.node, layers, strict=True):
-        before = {scales.get(name) for name in _data(node, constants)}
-        if pair is not None and len(before) == 1 and (known := before.pop()) is not None:
-            y, x = known
-            scales |= dict.fromkeys(node.output, (y * pair[0].scale, x * pair[1].scale))
+def _scales(source: str, steps: Sequence[Step]) -> dict[str, tuple[Fraction, Fraction]]:
+    """Return how many input pixels a pixel of each value is, unless it joins images of different scales."""
+    scales = {source: (Fraction(1), Fraction(1))}
+    for node, images, axes in steps:
+        before = {scales.get(name) for name in images}
+        if len(before) == 1 and (known := before.pop()) is not None:
+            scales |= dict.fromkeys(node.output, (known[0] * axes[0].scale, known[1] * axes[1].scale))
     return scales
-
-
-def _source(graph: Any, constants: Mapping[str, Any]) -> str:
-    return str(next(value.name for value in graph.input if value.name not in constants))
 
 
 def _scaled(halo: Cut, scale: tuple[Fraction, Fraction] | None) -> Cut | None:
     if scale is None:
         return None
-    y, x = (size * factor for size, factor in zip(halo, scale, strict=True))
+    y, x = (size / pixels for size, pixels in zip(halo, scale, strict=True))
     return (int(y), int(x)) if y.denominator == x.denominator == 1 else None
 
 
-def _needed(graph: Any, layers: Any, constants: Any, wanted: dict[str, Cut]) -> dict[str, Cut]:
-    """Return how much of each value may go, for all that reads it."""
-    needed = dict(wanted)
-    for node, pair in reversed(list(zip(graph.node, layers, strict=True))):
-        cut = _before(pair, _least(needed.get(name) for name in node.output))
-        for name in _data(node, constants):
-            needed[name] = _least([needed.get(name), cut])
-    return needed
+def _spared(steps: Sequence[Step], wanted: Mapping[str, Cut]) -> dict[str, Cut]:
+    """Return how much of each value nothing reads that a wanted pixel depends on."""
+    spared = dict(wanted)
+    for node, images, axes in reversed(steps):
+        cuts = [spared[name] for name in node.output if name in spared]
+        if cuts:
+            cut = _before(axes, _least(cuts))
+            spared |= {name: _least([cut, spared.get(name, cut)]) for name in images}
+    return spared
 
 
-def _before(pair: tuple[Layer, Layer] | None, cut: Cut | None) -> Cut | None:
-    if cut is None:
-        return None
-    return NOTHING if pair is None else (pair[0].before(cut[0]), pair[1].before(cut[1]))
+def _before(axes: Axes, cut: Cut) -> Cut:
+    """Return how much of a layer's input may go when `cut` of its output is not needed."""
+    y, x = (max(axis.first(size), 0) // _grid(axis) * _grid(axis) for axis, size in zip(axes, cut, strict=True))
+    return y, x
 
 
-def _least(cuts: Any) -> Any:
-    known = [cut for cut in cuts if cut is not None]
-    return tuple(min(axis) for axis in zip(*known, strict=True)) if known else None
+def _grid(axis: Layer) -> int:
+    """Return of what the cut of a layer's input is a multiple: its stride."""
+    return axis.scale.numerator
 
 
-def _data(node: Any, constants: Mapping[str, Any]) -> list[str]:
-    return [name for name in node.input if name and name not in constants]
+def _least(cuts: Iterable[Cut]) -> Cut:
+    y, x = (min(axis) for axis in zip(*cuts, strict=True))
+    return y, x
 
 
-def _rebuilt(model: Any, layers: Any, constants: Any, needed: dict[str, Cut], wanted: Mapping[str, Any]) -> Any | None:
+def _rebuilt(
+    model: Any, source: str, steps: Sequence[Step], spared: Mapping[str, Cut], wanted: Mapping[str, Cut]
+) -> Any | None:
     """Return the model with the cuts in it, made where an image is joined, enlarged or given out."""
     made = type(model)()
     made.CopyFrom(model)
     cutter = _Cutter(made.graph, {name: f"{name}.whole" for name in wanted})
-    have: dict[str, Cut] = {_source(model.graph, constants): NOTHING}
-    for node, pair in zip(model.graph.node, layers, strict=True):
-        data = _data(node, constants)
-        cut = _most(have[name] for name in data)
-        if pair is not None and (len(data) > 1 or isinstance(pair[0], Enlarging)):
-            cut = _before(pair, _least(needed.get(name) for name in node.output)) or cut
-        cut = _on_grid(cut, pair)
-        cutter.add(node, {name: cutter.cut(name, have[name], cut) for name in data})
-        have |= dict.fromkeys(node.output, _after(pair, cut))
-    inside = len(cutter.nodes) > len(model.graph.node)
+    have: dict[str, Cut] = {source: NOTHING}
+    for node, images, axes in steps:
+        cut = _most(have[name] for name in images)
+        if (len(images) > 1 or axes[0].scale < 1) and node.output[0] in spared:
+            cut = _before(axes, spared[node.output[0]])
+        y, x = (-(-size // _grid(axis)) * _grid(axis) for size, axis in zip(cut, axes, strict=True))
+        cutter.add(node, {name: cutter.cut(name, have[name], (y, x)) for name in images})
+        have |= dict.fromkeys(node.output, (int(y / axes[0].scale), int(x / axes[1].scale)))
+    if len(cutter.nodes) == len(steps):
+        return None
     for name, cut in wanted.items():
         cutter.give(name, have[name], cut)
+    others = [node for node in made.graph.node if not any(name in have for name in node.output)]
     del made.graph.node[:]
-    made.graph.node.extend(cutter.nodes)
+    made.graph.node.extend([*others, *cutter.nodes])
     made.graph.ClearField("value_info")
-    return made if inside else None
+    return made
 
 
 def _most(cuts: Iterable[Cut]) -> Cut:
-    y, x = (max(axis, default=0) for axis in zip(*(list(cuts) or [NOTHING]), strict=True))
+    y, x = (max(axis) for axis in zip(*cuts, strict=True))
     return y, x
-
-
-def _on_grid(cut: Cut, pair: tuple[Layer, Layer] | None) -> Cut:
-    if pair is None:
-        return cut
-    y, x = (-(-size // axis.step) * axis.step for size, axis in zip(cut, pair, strict=True))
-    return y, x
-
-
-def _after(pair: tuple[Layer, Layer] | None, cut: Cut) -> Cut:
-    return NOTHING if pair is None else (int(cut[0] * pair[0].scale), int(cut[1] * pair[1].scale))
 
 
 class _Cutter:

@@ -1,0 +1,86 @@
+"""What the nodes of an ONNX graph read along Y and X, for the kinds whose borders may be cut."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from napari_vstain.core.models.axes import Layer, Linear, Nearest, Pointwise, Transposed, Window
+
+Axes = tuple[Layer, Layer]
+"""Y and X of a layer."""
+Constants = Mapping[str, Any]
+"""By name, the tensor of every value that does not depend on the image; None where it is computed."""
+
+POINTWISE = frozenset({
+    "Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Sigmoid", "HardSigmoid",
+    "HardSwish", "Tanh", "Softplus", "Clip", "Identity", "Cast", "Dropout", "Neg", "Exp", "Sqrt", "Erf", "Pow", "Min",
+    "Max",
+})  # fmt: skip
+
+
+def constants_of(graph: Any) -> dict[str, Any]:
+    """Return the values of a graph that do not depend on the image."""
+    constants: dict[str, Any] = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if not images_of(node, constants):
+            constants |= dict.fromkeys(node.output)
+    return constants
+
+
+def images_of(node: Any, constants: Constants) -> list[str]:
+    """Return the inputs of a node that depend on the image."""
+    return [name for name in node.input if name and name not in constants]
+
+
+def axes_of(node: Any, constants: Constants) -> Axes | None:
+    """Return what a node reads along Y and X, its borders padded alike; None for any other node."""
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    kind = node.op_type
+    if kind == "BatchNormalization" or (kind == "Concat" and attributes["axis"].i == 1):
+        return Pointwise(), Pointwise()
+    if kind in POINTWISE:
+        flat = all(_is_flat(constants[name]) for name in node.input if name in constants)
+        return (Pointwise(), Pointwise()) if flat else None
+    if kind in ("Conv", "MaxPool", "AveragePool", "ConvTranspose") and "kernel_shape" in attributes:
+        return _window(attributes, transposed=kind == "ConvTranspose")
+    return _interpolation(node, attributes, constants) if kind == "Resize" else None
+
+
+def _window(attributes: Mapping[str, Any], transposed: bool) -> Axes | None:
+    kernel = list(attributes["kernel_shape"].ints)
+    n = len(kernel)
+    strides, dilations = (_values(attributes, name, [1] * n) for name in ("strides", "dilations"))
+    pads = _values(attributes, "pads", [0] * 2 * n)
+    rule = attributes["auto_pad"].s if "auto_pad" in attributes else b"NOTSET"
+    ceil = "ceil_mode" in attributes and attributes["ceil_mode"].i
+    if rule != b"NOTSET" or ceil or pads[:n] != pads[n:] or any(_values(attributes, "output_padding", [])):
+        return None
+    layer = Transposed if transposed else Window
+    y, x = (layer(kernel[at], strides[at], pads[at], dilations[at]) for at in (n - 2, n - 1))
+    whole = all(axis.reach + 1 - 2 * axis.padding == axis.stride for axis in (y, x))
+    return (y, x) if whole or not transposed else None
+
+
+def _interpolation(node: Any, attributes: Mapping[str, Any], constants: Constants) -> Axes | None:
+    from onnx import numpy_helper
+
+    tensor = constants.get(node.input[2]) if len(node.input) == 3 else None
+    factors = [] if tensor is None else numpy_helper.to_array(tensor).tolist()
+    if len(factors) < 4 or any(factor != int(factor) for factor in factors) or factors[:2] != [1, 1]:
+        return None
+    text = {name: attribute.s.decode() for name, attribute in attributes.items() if attribute.s}
+    mode, centres = text.get("mode", "nearest"), text.get("coordinate_transformation_mode", "half_pixel")
+    y, x = int(factors[-2]), int(factors[-1])
+    if mode == "nearest" and centres == "asymmetric" and text.get("nearest_mode") == "floor":
+        return Nearest(y), Nearest(x)
+    if mode == "linear" and centres in ("half_pixel", "pytorch_half_pixel"):
+        return Linear(y), Linear(x)
+    return None
+
+
+def _values(attributes: Mapping[str, Any], name: str, default: list[int]) -> list[int]:
+    return list(attributes[name].ints) if name in attributes else default
+
+
+def _is_flat(tensor: Any) -> bool:
+    """Return True for a constant that is the same at every pixel."""
+    return tensor is not None and all(size == 1 for size in tensor.dims[-2:])
