@@ -6,13 +6,13 @@ from typing import Any
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLineEdit
 
 from napari_vstain.core.errors import VstainError
-from napari_vstain.core.jobs import FinishReason, Job, JobStatus
+from napari_vstain.core.jobs import Job, JobStatus
 from napari_vstain.core.workspace import Run, checked_name
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.section import Condition, Section
 from napari_vstain.widgets.style import WRONG, note, primary, shrinkable
-from napari_vstain.widgets.threads import Latest, outcome_error
+from napari_vstain.widgets.threads import Latest
 
 
 class DeploySection(Section):
@@ -42,11 +42,7 @@ class DeploySection(Section):
         job, self.job = self.job, None
         assert job is not None
         self._describe()
-        if status.reason is FinishReason.FAILED:
-            self.complain(outcome_error(job))
-        elif status.reason is FinishReason.CANCELLED:
-            self.say(Condition.READY, "stopped")
-        else:
+        if self.completed(job, status):
             self._show(job.result())
 
     def _show(self, onnx: Path) -> None:

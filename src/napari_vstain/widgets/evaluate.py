@@ -16,13 +16,13 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
-from napari_vstain.core.jobs import FinishReason, Job, JobStatus
+from napari_vstain.core.jobs import Job, JobStatus
 from napari_vstain.core.workspace import Run
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.section import Condition, Section
 from napari_vstain.widgets.style import note, primary, shrinkable
-from napari_vstain.widgets.threads import Latest, outcome_error
+from napari_vstain.widgets.threads import Latest
 from napari_vstain.widgets.wording import count
 
 COLUMNS = ("position", "predictor", "channel", "pearson", "ssim", "nrmse", "psnr", "mae")
@@ -78,11 +78,7 @@ class EvaluateSection(Section):
         job, self.job = self.job, None
         assert job is not None
         self._describe()
-        if status.reason is FinishReason.FAILED:
-            self.complain(outcome_error(job))
-        elif status.reason is FinishReason.CANCELLED:
-            self.say(Condition.READY, "stopped")
-        else:
+        if self.completed(job, status):
             self._show(job.result())
 
     def _show(self, result: Any) -> None:

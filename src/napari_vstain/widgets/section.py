@@ -12,10 +12,11 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_vstain.core.errors import VstainError
-from napari_vstain.core.jobs import Job
+from napari_vstain.core.jobs import FinishReason, Job, JobStatus
 from napari_vstain.core.progress import Progress
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.style import MAX_WIDTH, MIN_WIDTH, problem_line
+from napari_vstain.widgets.threads import outcome_error
 
 _log = logging.getLogger(__name__)
 Connection = tuple[SignalInstance, WeakMethod[Callable[..., Any]]]
@@ -94,6 +95,14 @@ class Section(QWidget):
     def call(self, function: Callable[[Progress], Any], then: Callable[[Any], object]) -> Job[Any]:
         """Run a function off the main thread, then call `then(result)` here; an error goes to the line."""
         return self.desk.pump.call(self.session, function, then, self.complain, self)
+
+    def completed(self, job: Job[Any], status: JobStatus) -> bool:
+        """Return True if a job completed; else show how it ended."""
+        if status.reason is FinishReason.FAILED:
+            self.complain(outcome_error(job))
+        elif status.reason is FinishReason.CANCELLED:
+            self.say(Condition.READY, "stopped")
+        return status.reason is FinishReason.COMPLETED
 
     def complain(self, error: BaseException | str) -> None:
         """Show what went wrong until `settle`."""
