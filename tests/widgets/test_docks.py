@@ -166,3 +166,10 @@ def test_opening_a_dock_loads_nothing_heavy(name):
     script = OPEN_A_DOCK.format(name=name, heavy=HEAVY)
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
     assert "LOADED \n" in run.stdout, run.stdout + run.stderr
+
+
+def test_a_desk_that_outlives_its_window_does_not_hold_it(desk):
+    """napari's fixture, which ends before the desk's, fails where a window is still held."""
+    dock = desk.viewer.window.add_plugin_dock_widget("napari-vstain", "Data")[1]
+    desk.moved_in(dock)
+    assert desk.viewer.window is not None

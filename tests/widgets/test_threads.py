@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject
 
 from napari_vstain.core.jobs import FinishReason, Job
 from napari_vstain.core.session import Session
-from napari_vstain.widgets.threads import Latest, Pump, WarmUp, spread
+from napari_vstain.widgets.threads import Latest, Pump, spread
 
 
 @pytest.fixture
@@ -135,14 +135,3 @@ def test_steps_are_spread_over_turns_of_the_event_loop(qtbot):
     assert turns == []
     qtbot.waitUntil(lambda: bool(done))
     assert turns == [0, 1, 2]
-
-
-def test_the_warm_up_imports_in_the_background_and_measures_its_gap(qtbot, pump, session):
-    import sys
-
-    sys.modules.pop("colorsys", None)
-    warm = WarmUp(pump, session, ["colorsys", "no_such_module_anywhere"])
-    warm.start()
-    qtbot.waitUntil(lambda: warm.done)
-    assert "colorsys" in sys.modules
-    assert warm.gap_max_ms > 0

@@ -4,17 +4,18 @@ import atexit
 import gc
 import os
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from napari_vstain.core.session import Session
 from napari_vstain.widgets.compat import bare, main_window
 from napari_vstain.widgets.layers.book import Book
 from napari_vstain.widgets.layers.predictions import Predictions
-from napari_vstain.widgets.threads import Pump, WarmUp
+from napari_vstain.widgets.threads import Pump
+from napari_vstain.widgets.warmup import WarmUp
 
 atexit.register(gc.freeze)  # nothing is searched for garbage any more: leaving takes 0.7 s instead of 3
 
@@ -30,7 +31,9 @@ class Desk:
         self.book = Book()
         self.predictions = Predictions()
         self.warm_up = WarmUp(self.pump, self.session)
-        self._watched: QObject | None = None
+        self.warm_up.finished.connect(self._thaw)
+        self._early: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._watched: Callable[[], QMainWindow | None] = lambda: None
         self.closed = False
         QApplication.instance().aboutToQuit.connect(self._quit)
 
@@ -44,10 +47,13 @@ class Desk:
     def moved_in(self, dock: QWidget) -> None:
         """Learn of a dock that was shown: its window's end is the session's end."""
         window = main_window(dock)
-        if window is None or window is self._watched:
+        if window is None or window is self._watched():
             return
-        self._watched = window
+        self._watched = weakref.ref(window)
         window.destroyed.connect(self._close_window)
+        self._early.update(self.viewer.layers)
+        self.viewer.layers.events.inserted.connect(self._came)
+        self.viewer.layers.events.removed.connect(self._thaw)
         self.warm_up.schedule()
 
     def close(self, timeout_s: float = 5) -> None:
@@ -57,6 +63,17 @@ class Desk:
             if isalive(part):  # at the end of a program Qt may have deleted them already
                 part.stop()
         self.session.close(timeout_s)
+        self.warm_up.thaw()
+
+    def _came(self, event: Any) -> None:
+        if not self.warm_up.done:
+            self._early.add(event.value)
+
+    def _thaw(self, event: object = None) -> None:
+        viewer = self._viewer()
+        if viewer is not None and self.warm_up.done and any(layer not in viewer.layers for layer in self._early):
+            self.warm_up.thaw()  # or the image of a layer that came before the modules would stay in memory
+            self._early.clear()
 
     def _close_window(self) -> None:
         self.close(timeout_s=0)  # ask only: the jobs are waited for when the application quits

@@ -1,10 +1,8 @@
 """The only place that hops to the main thread: job queues are drained there, in slices of a few milliseconds."""
 
-import importlib
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,13 +17,6 @@ PROGRESS_TICKS = 4
 """Progress is shown at every fourth drain, of all jobs at once: each time the window repaints, canvas included."""
 BUDGET_S = 0.004
 """Main-thread time of one drain; what is left waits for the next."""
-WARM_UP_DELAY_MS = 2000
-WARM_UP_PAUSE_S = 0.03
-HEAVY = (
-    "zarr", "dask.array", "iohub.ngff", "scipy.ndimage", "pyqtgraph", "pandas", "onnxruntime",
-    "torch", "monai.networks.blocks", "onnx", "skimage.metrics", "lightning.pytorch",
-)  # fmt: skip
-"""What the steps need, in the order in which a user reaches them."""
 
 _log = logging.getLogger(__name__)
 
@@ -200,69 +191,6 @@ def spread(owner: QObject, steps: Iterator[None], then: Callable[[], object]) ->
 
     timer.timeout.connect(step)
     timer.start()
-
-
-class WarmUp(QObject):
-    """Imports the heavy modules on a thread, one at a time, and measures how long the window stood still for it."""
-
-    def __init__(self, pump: Pump, starter: Starter, modules: Sequence[str] = HEAVY) -> None:
-        super().__init__()
-        self.gap_max_ms = 0.0
-        """The largest gap of a 5 ms main-thread timer while modules were imported."""
-        self.worst = ""
-        """The module that made it."""
-        self.done = False
-        self._pump, self._starter, self._modules = pump, starter, tuple(modules)
-        self._now = ""
-        self._last = 0.0
-        self._clock = QTimer(self)
-        self._clock.setInterval(5)
-        self._clock.timeout.connect(self._tick)
-        self._delay = QTimer(self)
-        self._delay.setSingleShot(True)
-        self._delay.timeout.connect(self.start)
-
-    def schedule(self) -> None:
-        """Start a little after the first dock was shown, when nothing else is under way."""
-        if os.environ.get("VSTAIN_WARM_UP", "1") != "0":
-            self._delay.start(WARM_UP_DELAY_MS)
-
-    def start(self) -> None:
-        """Begin now; does nothing the second time."""
-        modules, self._modules = self._modules, ()
-        if not modules:
-            return
-        self._last = time.perf_counter()
-        self._clock.start()
-        job = self._starter.start(lambda progress: self._import(modules, progress), "warm-up", quiet=True)
-        self._pump.listen(job, self, finished=self._finish)
-
-    def stop(self) -> None:
-        """Start nothing any more."""
-        self._modules = ()
-        self._delay.stop()
-        self._clock.stop()
-
-    def _import(self, modules: Sequence[str], progress: Progress) -> None:
-        for name in modules:
-            progress.check()
-            self._now = name
-            try:
-                importlib.import_module(name)
-            except ImportError:
-                _log.debug("%s is not installed", name)
-            progress.token.wait(WARM_UP_PAUSE_S)
-
-    def _tick(self) -> None:
-        now = time.perf_counter()
-        gap_ms, self._last = 1000 * (now - self._last), now
-        if gap_ms > self.gap_max_ms:
-            self.gap_max_ms, self.worst = gap_ms, self._now
-
-    def _finish(self, status: JobStatus) -> None:
-        self._clock.stop()
-        self.done = True
-        _log.info("warm-up: the window stood still for at most %.0f ms (%s)", self.gap_max_ms, self.worst)
 
 
 def outcome_error(job: Job[Any]) -> BaseException:

@@ -1,0 +1,46 @@
+"""The warm-up: what it imports, what it measures, and that its frozen objects can still be garbage."""
+
+import gc
+import sys
+import weakref
+
+import numpy as np
+import pytest
+
+from napari_vstain.widgets.warmup import WarmUp
+
+
+@pytest.fixture(autouse=True)
+def _thawed():
+    yield
+    gc.unfreeze()
+
+
+def test_the_warm_up_imports_in_the_background_and_measures_its_gap(qtbot, desk):
+    sys.modules.pop("colorsys", None)
+    warm = WarmUp(desk.pump, desk.session, ["colorsys", "no_such_module_anywhere"])
+    warm.start()
+    qtbot.waitUntil(lambda: warm.done)
+    assert "colorsys" in sys.modules
+    assert warm.gap_max_ms > 0
+
+
+def test_what_was_imported_is_not_searched_for_garbage(qtbot, desk):
+    gc.unfreeze()
+    warm = WarmUp(desk.pump, desk.session, ["colorsys"])
+    warm.start()
+    qtbot.waitUntil(lambda: warm.done)
+    assert gc.get_freeze_count() > 100_000  # napari alone brings more
+    warm.thaw()
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_layer_older_than_the_modules_gives_its_memory_back_when_removed(qtbot, desk):
+    layer = weakref.ref(desk.viewer.add_image(np.zeros((64, 64), np.float32), name="old"))
+    desk.moved_in(desk.viewer.window.add_plugin_dock_widget("napari-vstain", "Data")[1])
+    desk.warm_up.start()
+    qtbot.waitUntil(lambda: desk.warm_up.done, timeout=120_000)
+    desk.viewer.layers.remove("old")
+    qtbot.wait(50)
+    gc.collect()
+    assert layer() is None
