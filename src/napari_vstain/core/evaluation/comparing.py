@@ -1,0 +1,164 @@
+"""The comparison of one run's predictions with their targets, position by position."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_vstain.core.data import Dataset, Position, open_dataset
+from napari_vstain.core.errors import ChannelError, DatasetError, VstainError
+from napari_vstain.core.evaluation.baseline import Baseline, fit_baseline
+from napari_vstain.core.evaluation.intensity import Score, scores
+from napari_vstain.core.evaluation.predictions import SUFFIX, Predictions
+from napari_vstain.core.evaluation.settings import EvaluateSettings
+from napari_vstain.core.evaluation.table import Row
+from napari_vstain.core.evaluation.training import part_of, slices_of, trained_on
+from napari_vstain.core.models import OutputKind
+from napari_vstain.core.progress import Progress
+from napari_vstain.core.workspace import Experiment, Workspace
+
+Array = npt.NDArray[Any]
+Masks = dict[str, npt.NDArray[np.bool_] | None]
+
+
+@dataclass
+class Comparison:
+    """One evaluation while it runs."""
+
+    settings: EvaluateSettings
+    experiment: Experiment
+    predictions: Predictions
+    dataset: Dataset
+    warnings: list[str]
+    splits: Mapping[str, str]
+    verdicts: Mapping[str, str]
+    baseline: Baseline | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The stain channels that are compared as intensities."""
+        outputs = self.predictions.spec.outputs
+        return tuple(name for one in outputs if one.kind is OutputKind.FLUORESCENCE for name in one.channels)
+
+    def check(self, key: str) -> None:
+        """Raise unless a position has every target, in the shape that was predicted."""
+        truth, guess = self.dataset.position(key), self.predictions.store.position(key)
+        for target in self.targets:
+            _has_target(truth, target)
+            guess.channel_index(target + SUFFIX)
+        (t, _, *zyx), (times, _, *predicted) = truth.shape, guess.shape
+        if [t, *zyx] != [times, *predicted]:
+            rule = f"has {_size(truth.shape)} px (T, Z, Y, X) and its prediction {_size(guess.shape)}"
+            raise DatasetError("position", key, rule, "evaluate on the dataset that was predicted")
+
+    def fit(self, workspace: Workspace, progress: Progress) -> None:
+        """Fit the baseline on the training positions; when they cannot be read, say so and go on without."""
+        if not self.settings.baseline:
+            return
+        try:
+            training = open_dataset(workspace.find_dataset(trained_on(self.predictions)), workspace)
+            planes = slices_of(training, part_of(self.predictions, "train"), self.settings.baseline_planes)
+            progress.phase("Fitting the trivial baseline", len(planes), "slices")
+            self.baseline = fit_baseline(self._pairs(training, planes, progress), self.settings.threads)
+        except VstainError as error:
+            self.warnings.append(f"There is no trivial baseline: {error}")
+
+    def rows(self, keys: Sequence[str], progress: Progress) -> list[Row]:
+        """Return the rows of every position."""
+        times = sum(self.dataset.position(key).shape[0] for key in keys)
+        progress.phase("Comparing", times * len(self.targets), "images")
+        return [row for key in keys for row in self._position(key, progress)]
+
+    def _position(self, key: str, progress: Progress) -> Iterator[Row]:
+        position = self.dataset.position(key)
+        for t in range(position.shape[0]):
+            guesses = self._baseline(position, t)
+            for index, target in enumerate(self.targets):
+                truth = position.read([target], t)[0]
+                masks = self._masks(truth)
+                guess = self.predictions.store.position(key).read([target + SUFFIX], t)[0]
+                yield from self._scored("model", key, target, t, truth, guess, masks, progress)
+                if guesses is not None:
+                    yield from self._scored("baseline", key, target, t, truth, guesses[index], masks, progress)
+                progress.advance()
+
+    def _scored(
+        self,
+        predictor: str,
+        key: str,
+        target: str,
+        t: int,
+        truth: Array,
+        guess: Array,
+        masks: Masks,
+        progress: Progress,
+    ) -> Iterator[Row]:
+        for score in scores(truth, guess, masks, self.settings.metrics, self.settings.threads):
+            progress.check()
+            level = "volume" if score.z is None else "slice"
+            if level not in self.settings.levels:
+                continue
+            self._note_undefined(f"{target} at {key}", t, predictor, score)
+            yield Row(
+                self.experiment.name, self.predictions.run, self.predictions.spec.fingerprint, predictor,
+                self.dataset.name, key, self.splits.get(key, ""), self.verdicts.get(key, "unreviewed"), target,
+                t, score.z, level, None, score.mask, score.metrics,
+            )  # fmt: skip
+
+    def _note_undefined(self, where: str, t: int, predictor: str, score: Score) -> None:
+        undefined = [name for name, value in score.metrics.items() if value != value]
+        if undefined:
+            place = f"t {t}" if score.z is None else f"t {t}, z {score.z}"
+            self.warnings.append(f"{where}, {place}, {predictor}: {_why(score)}, so {', '.join(undefined)} is empty.")
+
+    def _baseline(self, position: Position, t: int) -> npt.NDArray[np.float32] | None:
+        if self.baseline is None:
+            return None
+        channels = self.predictions.details(position.key).get("sources") or self.predictions.spec.sources
+        return self.baseline.predict(position.read(list(channels), t), self.settings.threads)
+
+    def _pairs(
+        self, dataset: Dataset, planes: Sequence[tuple[str, int, int]], progress: Progress
+    ) -> Iterator[tuple[Array, Array]]:
+        for key, t, z in planes:
+            position, part = dataset.position(key), slice(z, z + 1)
+            for target in self.targets:
+                _has_target(position, target)
+            source = position.read(list(self.predictions.spec.sources), t, part)
+            yield source, position.read(list(self.targets), t, part)
+            progress.advance()
+
+    def _masks(self, truth: Array) -> Masks:
+        return {name: _foreground(truth) if name == "foreground" else None for name in self.settings.masks}
+
+
+def _has_target(position: Position, target: str) -> None:
+    if target not in position.channels:
+        rule = f"position {position.key} has {', '.join(position.channels)}, and no target to compare with"
+        raise ChannelError("target channel", target, rule, "evaluate positions where the stain was imaged")
+
+
+def _foreground(truth: Array) -> npt.NDArray[np.bool_]:
+    """Return the pixels above the Otsu threshold of the volume; none when it is constant."""
+    from skimage.filters import threshold_otsu
+
+    values = truth[np.isfinite(truth)] if truth.dtype.kind == "f" else truth
+    if not values.size or values.min() == values.max():
+        return np.zeros(truth.shape, bool)
+    return np.asarray(truth > threshold_otsu(values), bool)
+
+
+def _why(score: Score) -> str:
+    if score.metrics["mae"] != score.metrics["mae"]:
+        return "no pixel is finite" if score.mask == "whole" else f"the {score.mask} has no finite pixel"
+    if score.metrics["nrmse"] != score.metrics["nrmse"]:
+        return "the target is constant"
+    return (
+        "the prediction is constant" if np.isnan(score.metrics["pearson"]) else "the image is smaller than the window"
+    )
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(str(shape[axis]) for axis in (0, 2, 3, 4))
