@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import settings
 
 os.environ.setdefault("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")  # a thread that touches a layer is an error
 os.environ.setdefault("VSTAIN_WARM_UP", "0")  # no imports in the background of a test
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script: children would be deaf too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("vstain", deadline=None)
 settings.load_profile("vstain")

@@ -15,7 +15,8 @@ from napari_vstain.core.models.spec import Normalization, Statistics
 from napari_vstain.core.preprocessing import pooled_statistics, statistics_of
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.training.loading import TrainingBatches, ValidationBatches
-from napari_vstain.core.training.patches import PatchReader, PatchSettings, Scaling, make_stacks
+from napari_vstain.core.training.patch_settings import PatchSettings
+from napari_vstain.core.training.patches import PatchReader, Scaling, make_stacks
 from napari_vstain.core.training.splits import Split, hash_split
 from napari_vstain.core.workspace import Workspace
 

@@ -6,54 +6,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from napari_vstain.core.data import Position
 from napari_vstain.core.errors import SettingsError
-from napari_vstain.core.settings import Settings
+from napari_vstain.core.training.augmentation import relight, turned
+from napari_vstain.core.training.detail import DetailMap
+from napari_vstain.core.training.patch_settings import PatchSettings
 
 Array = npt.NDArray[np.float32]
 Scaling = tuple[Array, Array]
 """Offset and divisor of every channel, each (C, 1, 1, 1)."""
-
-
-class PatchSettings(Settings):
-    """How images are cut for training."""
-
-    size_px: int = Field(
-        256, ge=8, le=4096, title="Patch size", description="Side of a patch.", json_schema_extra={"unit": "px"}
-    )
-    batch_size: int = Field(4, ge=1, le=4096, title="Batch size", description="Patches that are looked at together.")
-    batches_per_epoch: int | None = Field(
-        None, ge=1, title="Batches an epoch", description="As many as cover the training images once, if not given."
-    )
-    margin_px: int = Field(
-        0, ge=0, le=512, title="Margin", json_schema_extra={"unit": "px"},
-        description="Border of a patch that is only context; beyond the image it is a reflection, as in prediction.",
-    )  # fmt: skip
-    z_window: int = Field(1, ge=1, title="Slices", description="Slices of a patch: 1 for a 2D network.")
-    validation_patches: int = Field(
-        64, ge=1, title="Validation patches", description="The most patches that are looked at after each epoch."
-    )
-    flip: bool = Field(True, title="Flip", description="Mirror patches at random, along Y and X.")
-    rotate: bool = Field(True, title="Rotate", description="Turn patches at random by quarters.")
-    brightness: float = Field(
-        1.0, ge=0, le=10, title="Brightness",
-        description="Make the sources of a patch brighter or darker, by up to so many standard deviations, at random: "
-        "so a network learns to overlook uneven light.",
-    )  # fmt: skip
-    contrast: float = Field(
-        0.2, ge=0, lt=1, title="Contrast", description="Stretch the sources of a patch by up to this share, at random."
-    )
-    detail: float = Field(
-        0.5, ge=0, le=1, title="Detail",
-        description="Share of patches that are drawn where the targets stand out; the others are drawn evenly.",
-    )  # fmt: skip
-    cache_gb: float = Field(
-        2.0, ge=0, title="Cache", json_schema_extra={"unit": "GB"},
-        description="Memory that images may take; those that do not fit are read from disk patch by patch.",
-    )  # fmt: skip
-    prefetch: int = Field(3, ge=0, le=64, title="Prefetch", description="Batches made ahead, in the background.")
 
 
 @dataclass(frozen=True)
@@ -159,9 +121,9 @@ class PatchReader:
         made = np.empty((len(places), len(self.channels), settings.z_window, size, size), np.float32)
         for target, place in zip(made, places, strict=True):
             patch = self.cut(place)
-            target[...] = patch if random is None else _turned(patch, settings, random)
+            target[...] = patch if random is None else turned(patch, settings, random)
             if random is not None:
-                _light(target[: -self.targets], settings, random)
+                relight(target[: -self.targets], settings, random)
         return made
 
     def _read(self, stack: Stack, z: slice, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
@@ -185,7 +147,9 @@ class PatchReader:
 
     def _detailed_place(self, random: np.random.Generator) -> Place:
         if self._detail is None:
-            self._detail = DetailMap(self.stacks, self.targets, self.settings)
+            cached = {index: stack.pixels for index, stack in enumerate(self.stacks) if stack.pixels is not None}
+            targets = {index: pixels[-self.targets :] for index, pixels in cached.items()}
+            self._detail = DetailMap(targets, self.settings)
         return self._place_around(*self._detail.draw(random))
 
     def _random_place(self, index: int, random: np.random.Generator) -> Place:
@@ -211,40 +175,6 @@ class PatchReader:
         return [Place(index, z, y - margin, x - margin) for z in slices for y in rows for x in columns]
 
 
-class DetailMap:
-    """Where cached targets stand out: draws pixels from blocks in proportion to their distance from the median."""
-
-    def __init__(self, stacks: Sequence[Stack], targets: int, settings: PatchSettings) -> None:
-        self.block, self.margin = max(settings.size_px // 4, 4), settings.margin_px
-        maps = {
-            i: self._variation(stack.pixels[-targets:]) for i, stack in enumerate(stacks) if stack.pixels is not None
-        }
-        self.indices, self.shapes = list(maps), [variation.shape for variation in maps.values()]
-        self.ends = np.cumsum([variation.size for variation in maps.values()])
-        values = np.concatenate([variation.ravel() for variation in maps.values()])
-        self.cumulative = np.cumsum(values + max(float(values.mean()), 1e-6) * 1e-3, dtype=np.float64)
-
-    def draw(self, random: np.random.Generator) -> tuple[int, int, tuple[int, int]]:
-        """Return a stack's index, a slice, and a pixel (Y, X)."""
-        cell = int(np.searchsorted(self.cumulative, random.random() * self.cumulative[-1]))
-        which = int(np.searchsorted(self.ends, cell, "right"))
-        start = int(self.ends[which - 1]) if which else 0
-        z, row, column = np.unravel_index(cell - start, self.shapes[which])
-        y, x = (int(index * self.block + random.integers(self.block)) for index in (row, column))
-        return self.indices[which], int(z), (y, x)
-
-    def _variation(self, targets: Array) -> Array:
-        """Return the RMS distance from the background in each block, (Z, blocks along Y and X), of all targets."""
-        inner = slice(self.margin, -self.margin or None)
-        plane = np.nan_to_num(targets[..., inner, inner], nan=0, posinf=0, neginf=0)
-        rows, columns = (length // self.block for length in plane.shape[-2:])
-        whole = plane[..., : rows * self.block, : columns * self.block]
-        blocks = whole.reshape(*whole.shape[:2], rows, self.block, columns, self.block)
-        background = np.median(plane[..., ::8, ::8], axis=(1, 2, 3))[:, None, None, None, None, None]
-        variation: Array = np.sqrt(np.square(blocks - background).mean((3, 5))).sum(0)
-        return variation
-
-
 def make_stacks(positions: Mapping[str, Position], keys: Sequence[str], scalings: Any) -> list[Stack]:
     """Return every time of the positions of these keys; `scalings(position, t)` gives each its scaling."""
     return [
@@ -255,21 +185,6 @@ def make_stacks(positions: Mapping[str, Position], keys: Sequence[str], scalings
 def _starts(length: int, step: int) -> list[int]:
     """Return where steps start that cover a length; the last ends where it ends."""
     return sorted({min(start, length - step) for start in range(0, length, step)})
-
-
-def _turned(patch: Array, settings: PatchSettings, random: np.random.Generator) -> Array:
-    down, right, quarters = random.random() < 0.5, random.random() < 0.5, int(random.integers(4))
-    if settings.flip:
-        patch = patch[..., :: -1 if down else 1, :: -1 if right else 1]
-    return np.rot90(patch, quarters, (-2, -1)) if settings.rotate else patch
-
-
-def _light(sources: Array, settings: PatchSettings, random: np.random.Generator) -> None:
-    """Change brightness and contrast of each source, (C, Z, Y, X), in place."""
-    for channel in sources:
-        brighter, stretched = random.uniform(-1, 1, 2)
-        channel *= np.float32(1 + settings.contrast * stretched)
-        channel += np.float32(settings.brightness * brighter)
 
 
 def _check_fit(stack: Stack, settings: PatchSettings) -> None:
