@@ -45,7 +45,7 @@ def test_open_train_predict_export_metrics_and_onnx(make_napari_viewer_proxy, qt
     data.open(workspace.root)
     wait(lambda: len(viewer.layers) == 3, data)
     assert [layer.name for layer in viewer.layers] == ["Phase", "Nuclei", "Membrane"]
-    data.roles["Membrane"].setCurrentText("–")
+    data.roles.boxes["Membrane"].setCurrentText("–")
     assert (dock.desk.session.sources, dock.desk.session.targets) == (("Phase",), ("Nuclei",))
 
     # Train

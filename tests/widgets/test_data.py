@@ -50,7 +50,7 @@ def test_going_to_another_position_replaces_our_layers_and_no_others(section, qt
     section.open(plate)
     settled(section, qtbot, ["Phase", "Phase [1]", "Nuclei", "Membrane"])
     before = np.asarray(viewer.layers[1].data).copy()
-    section.on.click()
+    section.steps.on.click()
     qtbot.waitUntil(
         lambda: len(viewer.layers) == 4 and not np.array_equal(viewer.layers[1].data, before), timeout=PATIENCE_MS
     )
@@ -65,7 +65,11 @@ def test_a_click_on_the_plate_map_goes_to_the_well(section, qtbot, plate):
     settled(section, qtbot, ["Phase", "Nuclei", "Membrane"])
     qtbot.mouseClick(section.plate, Qt.MouseButton.LeftButton, pos=section.plate.centre("B", "2"))
     assert section.session.position.key == "B/2/0"
-    assert [section.fields.itemText(at) for at in range(section.fields.count())] == ["B/2/0", "B/2/1", "B/2/2"]
+    assert [section.steps.fields.itemText(at) for at in range(section.steps.fields.count())] == [
+        "B/2/0",
+        "B/2/1",
+        "B/2/2",
+    ]
 
 
 def test_a_path_that_is_nothing_is_one_sentence_and_what_is_open_stays(section, qtbot, plate, tmp_path):
@@ -84,17 +88,17 @@ def test_a_plate_dropped_on_the_canvas_is_open_in_the_dock(section, qtbot, plate
     qtbot.waitUntil(lambda: section.session.dataset is not None, timeout=PATIENCE_MS)
     assert section.session.dataset.path == plate
     assert list(viewer.layers) == layers
-    section.on.click()
+    section.steps.on.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 3 and layers[0] not in viewer.layers, timeout=PATIENCE_MS)
 
 
 def test_the_roles_of_channels_are_the_sessions(section, qtbot, plate):
     section.open(plate)
     settled(section, qtbot, ["Phase", "Nuclei", "Membrane"])
-    section.roles["Membrane"].setCurrentText("–")
+    section.roles.boxes["Membrane"].setCurrentText("–")
     assert section.session.targets == ("Nuclei",)
     section.session.choose_channels(["Nuclei"], ["Membrane"])
-    assert [combo.currentText() for combo in section.roles.values()] == ["–", "source", "target"]
+    assert [combo.currentText() for combo in section.roles.boxes.values()] == ["–", "source", "target"]
 
 
 def test_a_workspace_is_made_for_a_dataset_from_elsewhere(section, qtbot, plate, tmp_path):

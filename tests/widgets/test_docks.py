@@ -55,7 +55,7 @@ def test_a_closed_dock_opens_again_and_finds_the_session_as_it_was(make_napari_v
     assert again is not dock
     assert again.desk is dock.desk
     assert "cells.zarr" in again.section.where.text()
-    assert set(again.section.roles) == {"Phase", "Nuclei", "Membrane"}
+    assert set(again.section.roles.boxes) == {"Phase", "Nuclei", "Membrane"}
 
 
 def test_all_docks_of_a_viewer_share_one_session(make_napari_viewer_proxy):

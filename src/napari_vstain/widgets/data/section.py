@@ -1,32 +1,22 @@
 """Data: open a workspace or an OME-Zarr, go from position to position, say what is predicted from what."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QGridLayout,
-    QLabel,
-    QMenu,
-    QPushButton,
-    QToolButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QMenu, QPushButton
 
-from napari_vstain.core.files import cache_folder
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session import Opened, open_path
 from napari_vstain.core.workspace import Workspace
+from napari_vstain.widgets.data.dropped import Dropped
+from napari_vstain.widgets.data.opening import create_workspace, make_sample
+from napari_vstain.widgets.data.platemap import PlateMap
+from napari_vstain.widgets.data.roles import Roles
+from napari_vstain.widgets.data.steps import Steps
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
-from napari_vstain.widgets.layers.book import Origin
 from napari_vstain.widgets.layers.positions import Picture, read_pictures, show_pictures
-from napari_vstain.widgets.platemap import PlateMap
 from napari_vstain.widgets.section import Condition, Section
 from napari_vstain.widgets.style import note, shrinkable
 from napari_vstain.widgets.threads import Latest, spread
@@ -39,7 +29,6 @@ _EMPTY = (
     "Nothing is open. Open an OME-Zarr plate or image, or a workspace; "
     "or try <b>Open ▸ Sample plate</b> first. Only predicting on an open image? Go on to Predict."
 )
-_ROLES = ("–", "source", "target")
 
 
 class DataSection(Section):
@@ -51,18 +40,13 @@ class DataSection(Section):
         super().__init__(desk)
         self._opening = Latest()
         self._loading = Latest()
-        self.roles: dict[str, QComboBox] = {}
-        self._dropped: list[Any] = []
-        self._wait_for_more = QTimer(self)
-        self._wait_for_more.setSingleShot(True)
-        self._wait_for_more.setInterval(0)
-        self._wait_for_more.timeout.connect(self._open_dropped)
+        self.dropped = Dropped(desk.book, self)
         self._build()
         self.hear(self.session.workspace_changed, self._show_datasets)
         self.hear(self.session.dataset_changed, self._show_dataset)
         self.hear(self.session.position_changed, self._show_position)
         self.hear(self.session.channels_changed, self._show_roles)
-        self.tie(desk.viewer.layers.events.inserted, self._greet)
+        self.tie(desk.viewer.layers.events.inserted, self._see)
         self._attach()
 
     # What a click asks for
@@ -92,21 +76,12 @@ class DataSection(Section):
             self._loading.ask(self._show_pictures),
         )
 
-    def _greet(self, event: Any) -> None:
-        """Open the dataset of an image that our reader put on the canvas: a plate was dropped there."""
-        said = event.value.metadata.get("vstain") or {}
-        if "path" not in said or self.desk.book.origin(event.value) is not None:
-            return
-        self._dropped.append(event.value)
-        self._wait_for_more.start()
+    def _see(self, event: Any) -> None:
+        self.dropped.see(event.value)
 
-    def _open_dropped(self) -> None:
-        """Adopt the layers that came together, and their dataset unless it is open already."""
-        layers, self._dropped = self._dropped, []
+    def _open_dropped(self, layers: list[Any]) -> None:
+        """Open the dataset of layers that were dropped on the canvas, unless it is open already."""
         path = layers[0].metadata["vstain"]["path"]
-        for layer in layers:
-            said = layer.metadata["vstain"]
-            self.desk.book.enter(layer, Origin("source", said["channel"], said["path"], said["position"]))
         if self.session.dataset is None or str(self.session.dataset.path) != path:
             self._busy(
                 f"Opening {Path(path).name}…",
@@ -117,10 +92,7 @@ class DataSection(Section):
     def _opened_dropped(self, opened: Opened, layers: list[Any]) -> None:
         self.session.adopt(opened)
         self.session.choose_position(layers[0].metadata["vstain"]["position"])
-        for layer in layers:
-            origin = self.desk.book.origin(layer)
-            if origin is not None and origin.channel in self.session.targets:
-                self.desk.book.enter(layer, replace(origin, kind="target"))
+        self.dropped.assign(layers, self.session.targets)
         self._describe()
 
     # What came of it
@@ -160,37 +132,25 @@ class DataSection(Section):
         self.datasets.setCurrentText(dataset.name)
         self.plate.set_positions(list(dataset.positions))
         several = len(dataset.positions) > 1
-        for widget in (self.plate, self.back, self.on, self.fields):
-            widget.setVisible(several)
-        self._rebuild_roles(dataset.channels)
+        self.plate.setVisible(several)
+        self.steps.setVisible(several)
+        self.roles.set_channels(dataset.channels)
         self._describe()
 
     def _show_position(self, position: "Position") -> None:
         self.plate.set_current(position.key)
-        well = position.key.rsplit("/", 1)[0]
-        fields = [key for key in self.session.open_dataset.positions if key.rsplit("/", 1)[0] == well]
-        self.fields.blockSignals(True)
-        self.fields.clear()
-        self.fields.addItems(fields)
-        self.fields.setCurrentText(position.key)
-        self.fields.blockSignals(False)
-        keys = list(self.session.open_dataset.positions)
-        self.back.setEnabled(keys.index(position.key) > 0)
-        self.on.setEnabled(keys.index(position.key) < len(keys) - 1)
+        self.steps.set_position(position.key, list(self.session.open_dataset.positions))
         self._describe()
 
     def _show_roles(self, sources: tuple[str, ...], targets: tuple[str, ...]) -> None:
-        for channel, combo in self.roles.items():
-            combo.blockSignals(True)
-            combo.setCurrentText("source" if channel in sources else "target" if channel in targets else "–")
-            combo.blockSignals(False)
+        self.roles.set_roles(sources, targets)
         self._describe()
 
     def _describe(self) -> None:
         session = self.session
         dataset = session.dataset
         self.empty.setVisible(dataset is None)
-        self.channels_box.setVisible(dataset is not None)
+        self.roles.setVisible(dataset is not None)
         self.load.setVisible(dataset is not None)
         self.save_in.setVisible(dataset is not None and session.workspace is None)
         if dataset is None:
@@ -225,8 +185,10 @@ class DataSection(Section):
         self._show_row(self.datasets, False)
         self.plate = PlateMap()
         self.column.addWidget(self.plate)
-        self._build_steps()
-        self._build_channels()
+        self.steps = Steps()
+        self.column.addWidget(self.steps)
+        self.roles = Roles()
+        self.column.addWidget(self.roles)
         self.load = QPushButton("Show")
         self.load.setToolTip("Load this position's channels as layers; those of the former position are put away.")
         self.column.addWidget(self.load)
@@ -234,7 +196,7 @@ class DataSection(Section):
         self.save_in.setToolTip("Training, evaluation and export keep their files in a workspace folder.")
         self.column.addWidget(self.save_in)
         self.column.addWidget(self.problem)
-        for widget in (self.plate, self.back, self.on, self.fields, self.load, self.save_in, self.channels_box):
+        for widget in (self.plate, self.steps, self.roles, self.load, self.save_in):
             widget.setVisible(False)
         self._connect()
 
@@ -247,42 +209,13 @@ class DataSection(Section):
         menu.addAction("Sample plate (simulated)", self.open_sample)
         return menu
 
-    def _build_steps(self) -> None:
-        self.back, self.on = QToolButton(), QToolButton()
-        for button, text, tip in ((self.back, "◀", "Former position"), (self.on, "▶", "Next position")):
-            button.setText(text)
-            button.setToolTip(tip)
-        self.fields = shrinkable(QComboBox())
-        self.fields.setToolTip("The fields of this well")
-        self.row(self.back, self.fields, self.on, stretch=1)
-
-    def _build_channels(self) -> None:
-        self.channels_box = QWidget()
-        self._grid = QGridLayout(self.channels_box)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setVerticalSpacing(3)
-        self._grid.setColumnStretch(0, 1)
-        self.column.addWidget(self.channels_box)
-
-    def _rebuild_roles(self, channels: tuple[str, ...]) -> None:
-        while (item := self._grid.takeAt(0)) is not None:
-            item.widget().deleteLater()
-        self.roles = {}
-        for row, channel in enumerate(channels):
-            combo = QComboBox()
-            combo.addItems(_ROLES)
-            combo.setToolTip("source: what is predicted from; target: the stain that is predicted")
-            combo.currentTextChanged.connect(self._choose_roles)
-            self._grid.addWidget(QLabel(channel), row, 0)
-            self._grid.addWidget(combo, row, 1)
-            self.roles[channel] = combo
-
     def _connect(self) -> None:
         self.datasets.currentTextChanged.connect(self._choose_dataset)
         self.plate.chosen.connect(lambda key: self.attempt(lambda: self._go(key)))
-        self.fields.currentTextChanged.connect(lambda key: self.attempt(lambda: self._go(key)))
-        self.back.clicked.connect(lambda: self.attempt(lambda: self._step(-1)))
-        self.on.clicked.connect(lambda: self.attempt(lambda: self._step(1)))
+        self.steps.chosen.connect(lambda key: self.attempt(lambda: self._go(key)))
+        self.steps.stepped.connect(lambda step: self.attempt(lambda: self._step(step)))
+        self.roles.chosen.connect(lambda *roles: self.attempt(lambda: self.session.choose_channels(*roles)))
+        self.dropped.came.connect(self._open_dropped)
         self.load.clicked.connect(lambda: self.attempt(self.show_layers))
         self.save_in.clicked.connect(lambda: self._ask("Choose a folder for the workspace", self.new_workspace))
 
@@ -312,12 +245,6 @@ class DataSection(Section):
             workspace = self.session.workspace
             self._busy(f"Opening {name}…", lambda progress: open_path(workspace.dataset(name), workspace))
 
-    def _choose_roles(self) -> None:
-        chosen = {channel: combo.currentText() for channel, combo in self.roles.items()}
-        sources = [channel for channel, role in chosen.items() if role == "source"]
-        targets = [channel for channel, role in chosen.items() if role == "target"]
-        self.attempt(lambda: self.session.choose_channels(sources, targets))
-
     def _go(self, key: str) -> None:
         self.session.choose_position(key)
         self.show_layers()
@@ -331,25 +258,3 @@ class DataDock(SectionDock):
     """The Data section in a dock of its own."""
 
     section_class = DataSection
-
-
-def create_workspace(path: Path, dataset: "Dataset | None") -> Opened:
-    """Create a workspace, register `dataset` in it, and return both."""
-    from napari_vstain.core.data import open_dataset
-
-    workspace = Workspace.create(path)
-    if dataset is None:
-        return open_path(path)
-    name = workspace.link_dataset(dataset.path)
-    return Opened(workspace, open_dataset(workspace.dataset(name), workspace))
-
-
-def make_sample(progress: Progress) -> Opened:
-    """Make the simulated sample plate in a workspace among the user's caches, once, and open it."""
-    from napari_vstain.core.data import simulate_plate
-
-    workspace = Workspace.create(cache_folder("sample"))
-    if not workspace.dataset_names():
-        progress.phase("Simulating cells")
-        simulate_plate(workspace.new_dataset("sample"), seed=0)
-    return open_path(workspace.root)
