@@ -16,7 +16,7 @@ from napari_vstain.core.models.onnx import trace_network
 from napari_vstain.core.models.onnx_graph import open_axes
 
 from ..networks import TinyUNet
-from .models import batch_of, lively, relative_rms, spec_of, two_heads, unet
+from .models import batch_of, lively, relative_rms, spec_of, two_heads, unet, volume, window
 
 FILE_ENGINES = ("onnxruntime", "openvino")
 
@@ -49,15 +49,15 @@ def check(whole, spec, batch):
 
 
 @pytest.mark.parametrize("engine", FILE_ENGINES)
-@pytest.mark.parametrize("kind", ["2D", "3D", "two heads", "residual"])
+@pytest.mark.parametrize("kind", ["2D", "2.5D", "3D", "two heads", "residual"])
 def test_what_a_tile_owns_is_the_same(kind, engine):
-    made = {
+    plain = {
         "2D": lambda: unet(features=(4, 8, 8)),
-        "3D": lambda: unet(features=(4, 8), dimensions="3D"),
         "residual": lambda: unet(features=(4, 8), residual=True, skip="add"),
     }
-    network, spec = two_heads() if kind == "two heads" else (made[kind](), None)
-    spec = spec or spec_of(network, "3D" if kind == "3D" else "2D")
+    others = {"2.5D": window, "3D": volume, "two heads": two_heads}
+    network, spec = others[kind]() if kind in others else (plain[kind](), None)
+    spec = spec or spec_of(network)
     halo = spec.halo[1]
     check(load_engine(network, spec, engine=engine), spec, batch_of(spec, 1, 2 * halo + 64, 2 * halo + 48))
 
@@ -131,6 +131,25 @@ class Attentive(nn.Module):
 
 def test_what_is_not_an_image_is_never_cut():
     network = Attentive().eval()
+    spec = spec_of(nn.Conv2d(2, 1, 3, padding=1))
+    assert trimmed(open_axes(trace_network(network, spec)), (8, 8)) is None
+
+
+class Located(nn.Module):
+    """Tells every pixel its row, as CoordConv does."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last = (nn.Conv2d(n, 4, 3, padding=1) for n in (2, 9, 4))
+
+    def forward(self, x):
+        rows = torch.arange(x.shape[2], dtype=x.dtype)[None, None, :, None].expand(x.shape[0], 1, -1, x.shape[3])
+        made = self.first(x)
+        return self.last(self.middle(torch.cat([made, torch.relu(made), rows], 1)))
+
+
+def test_what_is_as_large_as_the_image_without_being_one_is_never_joined_with_a_cut_one():
+    network = Located().eval()
     spec = spec_of(nn.Conv2d(2, 1, 3, padding=1))
     assert trimmed(open_axes(trace_network(network, spec)), (8, 8)) is None
 

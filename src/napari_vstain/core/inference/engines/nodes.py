@@ -1,6 +1,7 @@
 """What the nodes of an ONNX graph read along Y and X, for the kinds whose borders may be cut."""
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from napari_vstain.core.models.axes import Layer, Linear, Nearest, Pointwise, Transposed, Window
@@ -8,7 +9,9 @@ from napari_vstain.core.models.axes import Layer, Linear, Nearest, Pointwise, Tr
 Axes = tuple[Layer, Layer]
 """Y and X of a layer."""
 Constants = Mapping[str, Any]
-"""By name, the tensor of every value that does not depend on the image; None where it is computed."""
+"""By name, the tensor of every value that does not depend on the image's pixels; None where it is computed."""
+Shapes = Mapping[str, tuple[int | None, ...]]
+"""By name, the lengths of a value's axes; None for those that depend on the image's."""
 
 POINTWISE = frozenset({
     "Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Sigmoid", "HardSigmoid",
@@ -18,10 +21,10 @@ POINTWISE = frozenset({
 
 
 def constants_of(graph: Any) -> dict[str, Any]:
-    """Return the values of a graph that do not depend on the image."""
+    """Return the values of a graph that do not depend on the image's pixels."""
     constants: dict[str, Any] = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        if not images_of(node, constants):
+        if node.op_type == "Shape" or not images_of(node, constants):
             constants |= dict.fromkeys(node.output)
     return constants
 
@@ -31,11 +34,38 @@ def images_of(node: Any, constants: Constants) -> list[str]:
     return [name for name in node.input if name and name not in constants]
 
 
-def axes_of(node: Any, constants: Constants) -> Axes | None:
+def shapes_of(model: Any) -> dict[str, tuple[int | None, ...]]:
+    """Return the shapes of a model's values, as far as they can be inferred."""
+    from onnx import shape_inference
+
+    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    return {
+        value.name: tuple(dim.dim_value or None for dim in value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    }
+
+
+def planes_before(node: Any, shapes: Shapes) -> list[int] | None:
+    """Return the lengths of the axes between batch and Y of a reshaped image; None unless its planes stay planes.
+
+    Such a node joins slices and channels, or parts them again.
+    """
+    before, after = (shapes.get(name, ())[1:-2] for name in (node.input[0], node.output[0]))
+    lengths = [[length for length in axes if length is not None] for axes in (before, after)]
+    known = before and after and [*map(len, lengths)] == [len(before), len(after)]
+    return lengths[1] if known and prod(lengths[0]) == prod(lengths[1]) else None
+
+
+def axes_of(node: Any, constants: Constants, shapes: Shapes) -> Axes | None:
     """Return what a node reads along Y and X, its borders padded alike; None for any other node."""
     attributes = {attribute.name: attribute for attribute in node.attribute}
     kind = node.op_type
-    if kind == "BatchNormalization" or (kind == "Concat" and attributes["axis"].i == 1):
+    if kind == "Reshape":
+        return (Pointwise(), Pointwise()) if planes_before(node, shapes) else None
+    if kind == "Concat":
+        joins_images = attributes["axis"].i == 1 and len(images_of(node, constants)) == len(node.input)
+        return (Pointwise(), Pointwise()) if joins_images else None
+    if kind == "BatchNormalization":
         return Pointwise(), Pointwise()
     if kind in POINTWISE:
         flat = all(_is_flat(constants[name]) for name in node.input if name in constants)

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_vstain.core.inference.engines.nodes import Axes, Constants, axes_of, constants_of, images_of
+from napari_vstain.core.inference.engines.nodes import (
+    Axes,
+    Shapes,
+    axes_of,
+    constants_of,
+    images_of,
+    planes_before,
+    shapes_of,
+)
 from napari_vstain.core.models.axes import Layer
 
 Cut = tuple[int, int]
@@ -42,23 +50,24 @@ def trimmed(model: Any, halo: Cut) -> Any | None:
         In pixels of the input, at each border.
     """
     graph = model.graph
-    constants = constants_of(graph)
-    source = next(value.name for value in graph.input if value.name not in constants)
-    steps = _steps(graph, constants)
+    source = next(value.name for value in graph.input if value.name not in {one.name for one in graph.initializer})
+    shapes = shapes_of(model)
+    steps = _steps(graph, shapes)
     scales = _scales(source, steps or [])
     wanted = {value.name: _scaled(halo, scales.get(value.name)) for value in graph.output}
     known = {name: cut for name, cut in wanted.items() if cut is not None}
     if steps is None or not any(halo) or len(known) < len(wanted):
         return None
-    return _rebuilt(model, source, steps, _spared(steps, known), known)
+    return _rebuilt(model, source, shapes, steps, _spared(steps, known), known)
 
 
-def _steps(graph: Any, constants: Constants) -> list[Step] | None:
+def _steps(graph: Any, shapes: Shapes) -> list[Step] | None:
     """Return the nodes that read images, with their axes; None when one is of a kind that may not be cut."""
+    constants = constants_of(graph)
     steps = []
     for node in graph.node:
-        images = images_of(node, constants)
-        axes = axes_of(node, constants) if images else None
+        images = [] if node.op_type == "Shape" else images_of(node, constants)
+        axes = axes_of(node, constants, shapes) if images else None
         if images and axes is None:
             return None
         if axes is not None:
@@ -111,12 +120,12 @@ def _least(cuts: Iterable[Cut]) -> Cut:
 
 
 def _rebuilt(
-    model: Any, source: str, steps: Sequence[Step], spared: Mapping[str, Cut], wanted: Mapping[str, Cut]
+    model: Any, source: str, shapes: Shapes, steps: Sequence[Step], spared: Mapping[str, Cut], wanted: Mapping[str, Cut]
 ) -> Any | None:
     """Return the model with the cuts in it, made where an image is joined, enlarged or given out."""
     made = type(model)()
     made.CopyFrom(model)
-    cutter = _Cutter(made.graph, {name: f"{name}.whole" for name in wanted})
+    cutter = _Cutter(made.graph, shapes, {name: f"{name}.whole" for name in wanted})
     have: dict[str, Cut] = {source: NOTHING}
     for node, images, axes in steps:
         cut = _most(have[name] for name in images)
@@ -125,7 +134,7 @@ def _rebuilt(
         y, x = (-(-size // _grid(axis)) * _grid(axis) for size, axis in zip(cut, axes, strict=True))
         cutter.add(node, {name: cutter.cut(name, have[name], (y, x)) for name in images})
         have |= dict.fromkeys(node.output, (int(y / axes[0].scale), int(x / axes[1].scale)))
-    if len(cutter.nodes) == len(steps):
+    if not cutter.cuts:
         return None
     for name, cut in wanted.items():
         cutter.give(name, have[name], cut)
@@ -144,9 +153,10 @@ def _most(cuts: Iterable[Cut]) -> Cut:
 class _Cutter:
     """Writes the nodes of a graph anew, with cuts between them."""
 
-    def __init__(self, graph: Any, renamed: Mapping[str, str]) -> None:
+    def __init__(self, graph: Any, shapes: Shapes, renamed: Mapping[str, str]) -> None:
         self.nodes: list[Any] = []
-        self._graph, self._renamed = graph, renamed
+        self.cuts = 0
+        self._graph, self._shapes, self._renamed = graph, shapes, renamed
         self._made: dict[tuple[str, Cut], str] = {}
 
     def cut(self, name: str, have: Cut, want: Cut) -> str:
@@ -163,15 +173,30 @@ class _Cutter:
         made.CopyFrom(node)
         made.input[:] = [inputs.get(name, name) for name in node.input]
         made.output[:] = [self._renamed.get(name, name) for name in node.output]
+        if node.op_type == "Reshape":
+            self._reshape(made, planes_before(node, self._shapes) or [])
         self.nodes.append(made)
 
     def give(self, name: str, have: Cut, want: Cut) -> None:
         """Write an output of the graph."""
         self._slice(self._renamed[name], name, have, want)
 
+    def _reshape(self, made: Any, planes: list[int]) -> None:
+        """Let a node that joins or parts slices and channels ask the cut image, not the whole, for Y and X."""
+        from onnx import helper
+
+        label = made.output[0]
+        leading = self._constant(f"{label}.leading", [0, *planes])  # 0: as many as came in
+        self.nodes.append(helper.make_node("Shape", [made.input[0]], [f"{label}.plane"], f"{label}.shape", start=-2))
+        parts = [leading, f"{label}.plane"]
+        self.nodes.append(helper.make_node("Concat", parts, [f"{label}.size"], f"{label}.join", axis=0))
+        made.input[1] = f"{label}.size"
+        del made.attribute[:]
+
     def _slice(self, source: str, target: str, have: Cut, want: Cut) -> str:
         from onnx import helper
 
+        self.cuts += 1
         y, x = (there - here for here, there in zip(have, want, strict=True))
         values = {"starts": [y, x], "ends": [-y or _END, -x or _END], "axes": [-2, -1]}
         names = [self._constant(f"{target}.{part}", numbers) for part, numbers in values.items()]
