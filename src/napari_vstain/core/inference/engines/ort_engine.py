@@ -10,6 +10,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 from napari_vstain.core.errors import ModelError, SettingsError
 from napari_vstain.core.inference.engines.base import Array, Precision
 from napari_vstain.core.inference.engines.devices import cpu_label, cpu_threads, cuda_devices, device_index
+from napari_vstain.core.inference.engines.joining import without_joins
 from napari_vstain.core.inference.engines.memory import memory_errors
 from napari_vstain.core.inference.engines.trimming import Cut, trimmed_content
 from napari_vstain.core.progress import Cancelled, CancelToken
@@ -99,7 +100,8 @@ class OnnxRuntimeEngine:
 def _session(content: bytes, device: str, threads: int) -> Any:
     providers = _providers(device)
     try:
-        session = ort.InferenceSession(content, _options(threads), providers=providers)
+        graph = without_joins(content) if device == "cpu" else content
+        session = ort.InferenceSession(graph, _options(threads), providers=providers)
     except _LOADING as error:
         rule = f"ONNX Runtime cannot run it ({str(error).splitlines()[0]})"
         raise ModelError("model", None, rule, "choose another engine") from error
