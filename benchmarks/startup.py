@@ -7,10 +7,13 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 from statistics import median
 
 from _report import report, report_machine
-from ui_latency import on_a_screen
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from screen import on_a_screen
 
 DISCOVERY = """
 import sys, time

@@ -5,7 +5,6 @@ python benchmarks/ui_latency.py [--quick]     prints JSON lines; starts Xvfb its
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -13,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from screen import on_a_screen, turn_for
 
 os.environ.pop("VSTAIN_WARM_UP", None)
 STUDY_PX, FIELDS = 512, 3
@@ -58,6 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     seconds, size = (12, 1024) if options.quick else (30, 2048)
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["VSTAIN_STATE"] = folder  # the user's last model stays the user's
         study, model = make_study(Path(folder))
         measure(study, model, seconds, size)
 
@@ -205,15 +208,6 @@ def turn_until(condition: Callable[[], bool], patience_s: float) -> None:
         time.sleep(0.001)
 
 
-def turn_for(seconds: float) -> None:
-    """Turn the event loop for a while, as a window does that nobody touches."""
-    from qtpy.QtCore import QEventLoop, QTimer
-
-    loop = QEventLoop()
-    QTimer.singleShot(int(1000 * seconds), loop.quit)
-    loop.exec()
-
-
 def make_study(folder: Path) -> tuple[Path, Path]:
     """Return a workspace with a plate, and a checkpoint, made in another process so that nothing is loaded here."""
     import subprocess
@@ -230,15 +224,6 @@ def make_study(folder: Path) -> tuple[Path, Path]:
         [sys.executable, "-c", script, str(folder)], cwd=here, check=True, stdout=subprocess.PIPE, text=True
     )
     return folder / "study", Path(run.stdout.splitlines()[-1])
-
-
-def on_a_screen() -> None:
-    """Start again under Xvfb where there is no screen."""
-    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
-        server = shutil.which("xvfb-run")
-        if server is None:
-            sys.exit("There is no screen, and xvfb-run is not installed: install the package xvfb.")
-        os.execv(server, [server, "-a", "-s", "-screen 0 1400x1000x24", sys.executable, *sys.argv])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ This page is written by `python benchmarks/write_docs.py benchmarks/results/*.js
 How much faster than eager torch a float32 network can be depends on the processor: where torch is near its limit
 already, no engine can be five times as fast. `limit_vs_product_ratio` says how near the bare engine comes to what
 the processor reaches in a plain matrix product; what is left above that is all that tiling could still gain.
+`bar_vs_product_ratio` says what share of that product five times MONAI would need: above 1 the bar is out of reach for
+any engine that convolves directly.
 """
 BARS = {
     "ui_gap_p99_ms": ("<", 16),

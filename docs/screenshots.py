@@ -4,13 +4,15 @@ python docs/screenshots.py     writes docs/images/*.png; starts Xvfb itself wher
 """
 
 import os
-import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from screen import on_a_screen, turn_for
 
 IMAGES = Path(__file__).parent / "images"
 EPOCHS = 8
@@ -79,24 +81,6 @@ def turn_until(condition: Callable[[], bool], patience_s: float = 900) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("the window did not get there")
         turn_for(0.05)
-
-
-def turn_for(seconds: float) -> None:
-    """Turn the event loop for a while."""
-    from qtpy.QtCore import QEventLoop, QTimer
-
-    loop = QEventLoop()
-    QTimer.singleShot(int(1000 * seconds), loop.quit)
-    loop.exec()
-
-
-def on_a_screen() -> None:
-    """Start again under Xvfb where there is no screen."""
-    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
-        server = shutil.which("xvfb-run")
-        if server is None:
-            sys.exit("There is no screen, and xvfb-run is not installed: install the package xvfb.")
-        os.execv(server, [server, "-a", "-s", "-screen 0 1400x1000x24", sys.executable, *sys.argv])
 
 
 if __name__ == "__main__":
