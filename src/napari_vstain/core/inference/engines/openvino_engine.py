@@ -11,6 +11,7 @@ import openvino as ov
 
 from napari_vstain.core.errors import ModelError, SettingsError
 from napari_vstain.core.inference.engines.base import Array, Precision
+from napari_vstain.core.inference.engines.composing import composed
 from napari_vstain.core.inference.engines.devices import cpu_label, cpu_threads
 from napari_vstain.core.inference.engines.joining import without_joins
 from napari_vstain.core.inference.engines.memory import memory_errors
@@ -135,7 +136,7 @@ def _compiler(content: bytes, precision: Precision, threads: int) -> Callable[[S
         "ENABLE_CPU_PINNING": False,
     }
     try:
-        model = core.read_model(without_joins(content), b"")
+        model = core.read_model(composed(without_joins(content)), b"")
         core.compile_model(model, "CPU", properties)
     except RuntimeError as error:
         rule = f"OpenVINO cannot run it ({_last_line(error)})"
