@@ -51,8 +51,8 @@ def monai_window(model: Model) -> Callable[[np.ndarray], Any]:
         with torch.inference_mode():
             return sliding_window_inference(source, 512, batch, model.network, overlap=0.25, mode="gaussian")
 
-    small = cells(1024)
-    found = medians({batch: partial(run, small, batch) for batch in (1, 4)}, 1)  # type: ignore[dict-item]
+    some = cells(2048)
+    found = medians({batch: partial(run, some, batch) for batch in (1, 4)}, 3)  # type: ignore[dict-item]
     return partial(run, batch=min(found, key=lambda batch: found[batch]))  # type: ignore[arg-type]
 
 
