@@ -24,8 +24,9 @@ class Dropped(QObject):
         self._wait_for_more.setInterval(0)
         self._wait_for_more.timeout.connect(self._adopt)
 
-    def see(self, layer: Any) -> None:
-        """Take a new layer if our reader made it."""
+    def see(self, event: Any) -> None:
+        """Take a layer that was inserted, if our reader made it."""
+        layer = event.value
         if "path" in (layer.metadata.get("vstain") or {}) and self._book.origin(layer) is None:
             self._layers.append(layer)
             self._wait_for_more.start()

@@ -46,7 +46,7 @@ class DataSection(Section):
         self.hear(self.session.dataset_changed, self._show_dataset)
         self.hear(self.session.position_changed, self._show_position)
         self.hear(self.session.channels_changed, self._show_roles)
-        self.tie(desk.viewer.layers.events.inserted, self._see)
+        self.tie(desk.viewer.layers.events.inserted, self.dropped.see)
         self._attach()
 
     # What a click asks for
@@ -75,9 +75,6 @@ class DataSection(Section):
             lambda progress: read_pictures(dataset, position, sources, targets, progress),
             self._loading.ask(self._show_pictures),
         )
-
-    def _see(self, event: Any) -> None:
-        self.dropped.see(event.value)
 
     def _open_dropped(self, layers: list[Any]) -> None:
         """Open the dataset of layers that were dropped on the canvas, unless it is open already."""

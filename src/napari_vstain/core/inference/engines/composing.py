@@ -9,20 +9,14 @@ transposed convolution is slow, does not gain.
 from collections import Counter
 from collections.abc import Mapping
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_vstain.core.inference.engines.nodes import Geometry, geometry_of
+
 Weights = Mapping[str, npt.NDArray[np.floating[Any]]]
-
-
-class _Shape(NamedTuple):
-    """How a node looks, by axis; Z, Y, X or Y, X."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    pads: tuple[int, ...]
 
 
 def composed(content: bytes) -> bytes:
@@ -56,21 +50,22 @@ def _enlarges(node: Any, weights: Weights) -> bool:
     """Return True for a transposed convolution without bias whose kernel is its stride."""
     if node.op_type != "ConvTranspose" or len(node.input) > 2 or node.input[1] not in weights:
         return False
-    shape = _shape(node, weights)
-    return shape is not None and shape.kernel == shape.strides and not any(shape.pads)
+    geometry = _dense(node, weights)
+    return geometry is not None and geometry.kernel == geometry.strides and not any(geometry.pads)
 
 
 def _composable(first: Any, second: Any, weights: Weights) -> bool:
     """Return True when a convolution keeps the size of its input, and less is computed in one step."""
-    shape = _shape(second, weights) if second.input[1] in weights else None
-    if shape is None or set(shape.strides) != {1} or shape.pads != tuple((k - 1) // 2 for k in shape.kernel):
+    geometry = _dense(second, weights) if second.input[1] in weights else None
+    if geometry is None or set(geometry.strides) != {1}:
         return False
-    if any(k % 2 == 0 for k in shape.kernel):
+    kernel = geometry.kernel
+    if kernel != tuple(2 * pad + 1 for pad in geometry.pads):
         return False
     before, middle, *stride = weights[first.input[1]].shape
     after = weights[second.input[1]].shape[0]
-    taps = prod(s + k - 1 for s, k in zip(stride, shape.kernel, strict=True)) / prod(stride)
-    return bool(taps * before * after < before * middle + prod(shape.kernel) * middle * after)
+    taps = prod(s + k - 1 for s, k in zip(stride, kernel, strict=True)) / prod(stride)
+    return bool(taps * before * after < before * middle + prod(kernel) * middle * after)
 
 
 def _compose(first: Any, second: Any, weights: Weights, graph: Any) -> None:
@@ -94,19 +89,7 @@ def _compose(first: Any, second: Any, weights: Weights, graph: Any) -> None:
     second.CopyFrom(node)
 
 
-def _shape(node: Any, weights: Weights) -> _Shape | None:
-    """Return how a dense node looks that is padded alike on both sides; None for any other."""
-    attributes = {attribute.name: attribute for attribute in node.attribute}
-    kernel = tuple(weights[node.input[1]].shape[2:])
-    n = len(kernel)
-
-    def values(name: str, default: int, count: int = n) -> tuple[int, ...]:
-        return tuple(attributes[name].ints) if name in attributes else (default,) * count
-
-    pads = values("pads", 0, 2 * n)
-    groups = attributes["group"].i if "group" in attributes else 1
-    rule = attributes["auto_pad"].s if "auto_pad" in attributes else b"NOTSET"
-    others = any(values("output_padding", 0)) or set(values("dilations", 1)) != {1} or "output_shape" in attributes
-    if groups != 1 or rule not in (b"", b"NOTSET") or others or pads[:n] != pads[n:]:
-        return None
-    return _Shape(kernel, values("strides", 1), pads[:n])
+def _dense(node: Any, weights: Weights) -> Geometry | None:
+    """Return how a node lies on its input when every channel meets every other, side by side."""
+    geometry = geometry_of(node, weights[node.input[1]].shape[2:])
+    return geometry if geometry and geometry.groups == 1 and set(geometry.dilations) == {1} else None

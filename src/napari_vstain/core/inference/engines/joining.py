@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from typing import Any
 
+from napari_vstain.core.inference.engines.nodes import shapes_of
+
 
 def without_joins(content: bytes) -> bytes:
     """Return a serialized ONNX graph without the joins along channels that only convolutions read."""
@@ -25,7 +27,8 @@ def without_joins(content: bytes) -> bytes:
 def _joins(model: Any) -> dict[str, list[tuple[str, int]]]:
     """Return, for each join that can go, what it joins: names and numbers of channels."""
     graph = model.graph
-    channels, weights = _channels(model), {tensor.name for tensor in graph.initializer}
+    channels = {name: shape[1] or 0 for name, shape in shapes_of(model).items() if len(shape) > 1}
+    weights = {tensor.name for tensor in graph.initializer}
     joins = {
         node.output[0]: [(name, channels.get(name, 0)) for name in node.input]
         for node in graph.node
@@ -71,12 +74,3 @@ def _parts(node: Any, joined: list[tuple[str, int]], graph: Any) -> Iterator[Any
 
 def _is_dense(node: Any) -> bool:
     return all(attribute.i == 1 for attribute in node.attribute if attribute.name == "group")
-
-
-def _channels(model: Any) -> dict[str, int]:
-    """Return the number of channels of every value, as far as it can be inferred."""
-    from onnx import shape_inference
-
-    graph = shape_inference.infer_shapes(model).graph
-    shapes = {value.name: value.type.tensor_type.shape.dim for value in (*graph.value_info, *graph.input)}
-    return {name: dims[1].dim_value for name, dims in shapes.items() if len(dims) > 1}

@@ -1,8 +1,8 @@
 """What the nodes of an ONNX graph read along Y and X, for the kinds whose borders may be cut."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from napari_vstain.core.models.axes import Layer, Linear, Nearest, Pointwise, Transposed, Window
 
@@ -70,22 +70,48 @@ def axes_of(node: Any, constants: Constants, shapes: Shapes) -> Axes | None:
     if kind in POINTWISE:
         flat = all(_is_flat(constants[name]) for name in node.input if name in constants)
         return (Pointwise(), Pointwise()) if flat else None
-    if kind in ("Conv", "MaxPool", "AveragePool", "ConvTranspose") and "kernel_shape" in attributes:
-        return _window(attributes, transposed=kind == "ConvTranspose")
+    if kind in ("Conv", "MaxPool", "AveragePool", "ConvTranspose"):
+        return _window(node)
     return _interpolation(node, attributes, constants) if kind == "Resize" else None
 
 
-def _window(attributes: Mapping[str, Any], transposed: bool) -> Axes | None:
-    kernel = list(attributes["kernel_shape"].ints)
+class Geometry(NamedTuple):
+    """How a convolution or pooling lies on its input, by axis: Z, Y, X or Y, X."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    """Of each of the two borders."""
+    dilations: tuple[int, ...]
+    groups: int
+
+
+def geometry_of(node: Any, kernel: Sequence[int] | None = None) -> Geometry | None:
+    """Return how a node lies on its input; None when its borders are padded differently, or by a rule.
+
+    `kernel` is the size where the node itself may leave it out.
+    """
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    kernel = kernel or _values(attributes, "kernel_shape", [])
     n = len(kernel)
     strides, dilations = (_values(attributes, name, [1] * n) for name in ("strides", "dilations"))
     pads = _values(attributes, "pads", [0] * 2 * n)
     rule = attributes["auto_pad"].s if "auto_pad" in attributes else b"NOTSET"
     ceil = "ceil_mode" in attributes and attributes["ceil_mode"].i
-    if rule != b"NOTSET" or ceil or pads[:n] != pads[n:] or any(_values(attributes, "output_padding", [])):
+    sized = "output_shape" in attributes or any(_values(attributes, "output_padding", []))
+    if not n or rule != b"NOTSET" or ceil or sized or pads[:n] != pads[n:]:
         return None
+    groups = attributes["group"].i if "group" in attributes else 1
+    return Geometry(tuple(kernel), tuple(strides), tuple(pads[:n]), tuple(dilations), groups)
+
+
+def _window(node: Any) -> Axes | None:
+    geometry = geometry_of(node)
+    if geometry is None:
+        return None
+    transposed = node.op_type == "ConvTranspose"
     layer = Transposed if transposed else Window
-    y, x = (layer(kernel[at], strides[at], pads[at], dilations[at]) for at in (n - 2, n - 1))
+    y, x = (layer(*axis) for axis in list(zip(*geometry[:4], strict=True))[-2:])
     whole = all(axis.reach + 1 - 2 * axis.padding == axis.stride for axis in (y, x))
     return (y, x) if whole or not transposed else None
 

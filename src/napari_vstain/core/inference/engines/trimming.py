@@ -50,7 +50,8 @@ def trimmed(model: Any, halo: Cut) -> Any | None:
         In pixels of the input, at each border.
     """
     graph = model.graph
-    source = next(value.name for value in graph.input if value.name not in {one.name for one in graph.initializer})
+    weights = {tensor.name for tensor in graph.initializer}
+    source = next(value.name for value in graph.input if value.name not in weights)
     shapes = shapes_of(model)
     steps = _steps(graph, shapes)
     scales = _scales(source, steps or [])
