@@ -39,18 +39,6 @@ def images(tmp_path) -> Path:
 
 
 @pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A disk of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-@pytest.fixture
 def theirs() -> Iterator[Path]:
     """A folder that this process may read and not write, even when root runs the tests."""
     with tempfile.TemporaryDirectory() as name:

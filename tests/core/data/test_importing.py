@@ -1,10 +1,15 @@
 """Import is the identity on pixels, says what is wrong before it writes, and leaves the whole plate or nothing."""
 
+import errno
+import itertools
+import time
+
 import numpy as np
 import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.storage import _local
 
 from napari_vstain.core.data import ImportSettings, open_dataset, recorded, run_import
 from napari_vstain.core.errors import DatasetError, SettingsError, StorageError
@@ -244,6 +249,27 @@ def test_a_full_disk_leaves_nothing(small_disk, source):
     workspace = Workspace.create(small_disk / "ws")
     save(source, {f"p{n}_a.tif": np.random.default_rng(n).integers(0, 65535, (600, 600), "uint16") for n in range(3)})
     assert "the disk is full; free some space" in refused(workspace, source, StorageError)
+
+
+def test_a_chunk_still_being_written_when_the_disk_is_full_leaves_nothing(workspace, source, monkeypatch):
+    put, turns, late = _local._put, itertools.count(), []
+
+    def slow(path, *rest, **options):
+        if "/c/" not in path.as_posix():
+            return put(path, *rest, **options)
+        if not next(turns):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        time.sleep(0.3)
+        late.append(path)
+        return put(path, *rest, **options)
+
+    monkeypatch.setattr(_local, "_put", slow)
+    save(source, {"p0_a.tif": picture(0, (1100, 1100))})
+    assert "the disk is full" in refused(workspace, source, StorageError)
+    written = len(late)
+    time.sleep(1)
+    assert len(late) == written
+    assert list(workspace.datasets.iterdir()) == []
 
 
 def test_a_dataset_that_is_still_being_imported_is_not_listed(workspace, source):

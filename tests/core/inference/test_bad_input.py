@@ -94,22 +94,14 @@ def test_a_model_that_is_not_there_is_one_sentence(tmp_path):
             load_predictor(tmp_path / name)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of six megabytes, and a function that makes it larger."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small disk")
-    yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
-    subprocess.run(["umount", str(folder)], check=True)
+def resize(disk, size):
+    subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
 
 
 def test_a_disk_that_is_full_midway_keeps_what_was_done_and_the_same_command_goes_on(tmp_path, small_disk):
-    folder, enlarge = small_disk
+    resize(small_disk, "6m")
     workspace = workspace_with(tmp_path / "work", keys=KEYS[:1])
-    output = folder / "predictions.zarr"
+    output = small_disk / "predictions.zarr"
     asked = PredictSettings(dataset="noise", experiment="test", tile_px=512, output=output)
     engines = [Counting(TinyUNet(depth=1)) for _ in range(2)]
     first, second = predictor_of(), predictor_of()
@@ -118,7 +110,7 @@ def test_a_disk_that_is_full_midway_keeps_what_was_done_and_the_same_command_goe
         run(asked, workspace, Progress(), predictor=first)
     position = open_dataset(output).position(KEYS[0])
     assert recorded(position, "prediction")["complete"] is False
-    enlarge()
+    resize(small_disk, "64m")
     run(asked, workspace, Progress(), predictor=second)
     assert 0 < len(engines[1].runs) < 24
     assert 24 <= len(engines[0].runs) + len(engines[1].runs) <= 24 + 4

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_vstain.core.data.attributes import record, recorded
 from napari_vstain.core.data.dataset import Dataset, DatasetKind, Position, open_dataset
+from napari_vstain.core.data.pixels import write_pixels
 
 if TYPE_CHECKING:
     from napari_vstain.core.data.importing import ImportResult, ImportSettings, run_import
@@ -36,6 +37,7 @@ __all__ = [
     "recorded",
     "run_import",
     "simulate_plate",
+    "write_pixels",
 ]
 
 

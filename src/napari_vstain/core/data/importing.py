@@ -13,7 +13,7 @@ from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION
 from napari_vstain.core.data.building import building
 from napari_vstain.core.data.ngff import Limits
 from napari_vstain.core.data.pattern import FilePattern
-from napari_vstain.core.data.pixels import Image
+from napari_vstain.core.data.pixels import Image, write_pixels
 from napari_vstain.core.data.plate import PlateWriter, create_plate
 from napari_vstain.core.data.sources import Source, gather_sources
 from napari_vstain.core.progress import Progress
@@ -120,7 +120,7 @@ def _write(
         for file in source.files[channel]:
             progress.check()
             pixels = source.read(file)[..., region[0], region[1]]
-            array[file.t, c, file.z] = pixels
+            write_pixels(array, pixels[:, None], (file.t.start, c, file.z.start, 0, 0))
             limits.setdefault(channel, _limits(pixels))
     plate.set_contrast_limits(key, limits)
     plate.set_attribute(OURS, _note(_provenance(key, source, alignment)), key)

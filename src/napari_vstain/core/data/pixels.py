@@ -1,8 +1,10 @@
 """The pixels of one resolution level: any stored axes read as TCZYX, straight from zarr."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -108,6 +110,43 @@ class Pixels:
         by_axis = dict(zip(self.axes, values, strict=True))
         t, c, z, y, x = (int(by_axis.get(axis, 1)) for axis in AXES)
         return t, c, z, y, x
+
+
+def write_pixels(array: "zarr.Array[Any]", pixels: Image, start: Sequence[int] = (0, 0, 0, 0, 0)) -> None:
+    """Write pixels from `start` on, and end, well or not, only when nothing is being written any more.
+
+    Assigned at once, zarr 3 goes on writing the other chunks after one has failed, and brings a folder back that was
+    deleted meanwhile; so each chunk is assigned by itself, several at a time.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        A position's array, (T, C, Z, Y, X).
+    pixels : ndarray
+        Its new pixels, (T, C, Z, Y, X).
+    start : sequence of int
+        Where the first one goes, (T, C, Z, Y, X).
+    """
+
+    def write(place: tuple[slice, ...]) -> None:
+        array[place] = pixels[
+            tuple(slice(s.start - first, s.stop - first) for s, first in zip(place, start, strict=True))
+        ]
+
+    with ThreadPoolExecutor(thread_name_prefix="vstain-write") as pool:
+        for _ in pool.map(write, _by_chunk(start, pixels.shape, array.chunks)):
+            pass
+
+
+def _by_chunk(start: Sequence[int], sizes: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Yield the parts of a region that lie in one chunk each."""
+
+    def along(first: int, size: int, chunk: int) -> list[slice]:
+        stop = first + size
+        edges = [first, *range(first - first % chunk + chunk, stop, chunk), stop]
+        return list(map(slice, edges, edges[1:]))
+
+    yield from product(*map(along, start, sizes, chunks))
 
 
 def _short(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from napari_vstain.core.data.building import building
 from napari_vstain.core.data.cells import Scene, draw_scene
 from napari_vstain.core.data.ngff import Limits
 from napari_vstain.core.data.optics import Objective, expose, fluorescence
+from napari_vstain.core.data.pixels import write_pixels
 from napari_vstain.core.data.plate import Version, create_plate
 from napari_vstain.core.progress import Progress
 
@@ -73,7 +74,7 @@ def simulate_plate(
             for number, key in enumerate(f"{well}/{field}" for well in wells for field in range(fields)):
                 pixels = simulate_field(seed, number // fields, number % fields, size, slices)
                 spacing = (SLICE_UM, SPACING_UM, SPACING_UM)
-                plate.add_position(key, pixels[None].shape, pixels.dtype, spacing)[0] = pixels
+                write_pixels(plate.add_position(key, pixels[None].shape, pixels.dtype, spacing), pixels[None])
                 plate.set_contrast_limits(key, _limits(pixels))
                 plate.set_attribute(OURS, _label(seed), key)
                 report.advance()

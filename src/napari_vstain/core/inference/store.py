@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_vstain.core.data import Position, create_plate, open_dataset, record, recorded
+from napari_vstain.core.data import Position, create_plate, open_dataset, record, recorded, write_pixels
 from napari_vstain.core.errors import DatasetError, ModelError
 from napari_vstain.core.files import writing
 from napari_vstain.core.inference.cells import Mask
@@ -140,7 +140,8 @@ class PositionStore:
 def put_tile(array: Any, outputs: Sequence[OutputSpec], t: int, tile: Tile, values: Mapping[str, Array]) -> None:
     """Write what a tile owns into an array (T, C, Z, Y, X), the outputs one after the other along C."""
     z, y, x = tile.outputs[outputs[0].task]
-    array[t, :, z, y, x] = np.concatenate([values[output.task] for output in outputs])
+    pixels = np.concatenate([values[output.task] for output in outputs])
+    write_pixels(array, pixels[None], (t, 0, z.start, y.start, x.start))
 
 
 class PredictionStore:
