@@ -190,7 +190,7 @@ def plate(folder: Path, size: int) -> Path:
 
 _BATCH = """
 import json, resource, sys
-from napari_vstain.core.inference.stage import PredictSettings, run
+from napari_vstain.core.inference import PredictSettings, run
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
 folder, values = sys.argv[1:]
@@ -240,7 +240,7 @@ def cluster(model: Model, folder: Path, size: int, n: int) -> None:
     """Compare two worker processes of one thread with one, zarr to zarr through dask.distributed."""
     from distributed import LocalCluster
 
-    from napari_vstain.core.inference.stage import PredictSettings, run
+    from napari_vstain.core.inference import PredictSettings, run
     from napari_vstain.core.progress import Progress
     from napari_vstain.core.workspace import Workspace
 

@@ -75,7 +75,7 @@ def test_a_model_made_elsewhere_is_loaded_anew_when_other_things_are_said_of_it(
 
 
 def test_a_batch_is_told_what_was_said_of_the_model(theirs):
-    from napari_vstain.core.inference.stage import PredictSettings
+    from napari_vstain.core.inference import PredictSettings
 
     model = load_model(theirs, elsewhere=Elsewhere(sources=("Phase",), targets=("Nuclei",)))
     settings = PredictSettings.parse({"dataset": "cells", **chosen_model(model)})

@@ -17,10 +17,11 @@ from napari_vstain.cli.running import run_shown
 from napari_vstain.cli.terminal import Display
 from napari_vstain.cli.verb import add_common_options, new_parser
 from napari_vstain.core.errors import WorkspaceError
+from napari_vstain.core.experiments import Experiment
 from napari_vstain.core.files import writing
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings
-from napari_vstain.core.workspace import FOLDERS, Experiment, Workspace
+from napari_vstain.core.workspace import FOLDERS, Workspace
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,9 @@ from typing import Any
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLineEdit
 
 from napari_vstain.core.errors import VstainError
+from napari_vstain.core.experiments import Run
 from napari_vstain.core.jobs import Job, JobStatus
-from napari_vstain.core.workspace import Run, checked_name
+from napari_vstain.core.workspace import checked_name
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.section import Condition, Section

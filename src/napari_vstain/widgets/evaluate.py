@@ -16,8 +16,8 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
+from napari_vstain.core.experiments import Run
 from napari_vstain.core.jobs import Job, JobStatus
-from napari_vstain.core.workspace import Run
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.section import Condition, Section

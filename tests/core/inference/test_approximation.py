@@ -5,9 +5,9 @@ import pytest
 
 from napari_vstain.core.data import open_dataset, recorded
 from napari_vstain.core.errors import TilingError
+from napari_vstain.core.inference import PredictSettings, run
 from napari_vstain.core.inference.approximation import TOLERANCE, measured_halo
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.stage import PredictSettings, run
 from napari_vstain.core.inference.streaming import Stream
 from napari_vstain.core.progress import Progress
 

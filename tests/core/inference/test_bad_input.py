@@ -9,8 +9,7 @@ import zarr
 from napari_vstain.cli import main
 from napari_vstain.core.data import open_dataset, recorded
 from napari_vstain.core.errors import ChannelError, ModelError, StorageError, VstainError
-from napari_vstain.core.inference import load_predictor
-from napari_vstain.core.inference.stage import PredictSettings, run
+from napari_vstain.core.inference import PredictSettings, load_predictor, run
 from napari_vstain.core.progress import Progress
 
 from .networks import TinyUNet, noise, relative_rms

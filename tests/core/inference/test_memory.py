@@ -16,7 +16,7 @@ sys.path.insert(0, {tests!r})
 import numpy as np
 from core.inference.plates import predictor_of
 from napari_vstain.core.data import create_plate
-from napari_vstain.core.inference.stage import PredictSettings, run
+from napari_vstain.core.inference import PredictSettings, run
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from napari_vstain.core.data import open_dataset, recorded
 from napari_vstain.core.errors import ModelError, SettingsError, TilingError
+from napari_vstain.core.inference import PredictSettings, run
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.resampling import ResampledImage, ResampledPredictor, weights
-from napari_vstain.core.inference.stage import PredictSettings, run
 from napari_vstain.core.progress import Progress
 
 from .networks import TinyUNet, TorchEngine, TwoHeads, noise, relative_rms, spec_of

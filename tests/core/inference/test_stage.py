@@ -12,9 +12,8 @@ import tifffile
 
 from napari_vstain.core.data import open_dataset, recorded
 from napari_vstain.core.errors import ChannelError, DatasetError, SettingsError, StorageError
-from napari_vstain.core.inference import store
+from napari_vstain.core.inference import PredictSettings, run, store
 from napari_vstain.core.inference.batch import PositionPredicted
-from napari_vstain.core.inference.stage import PredictSettings, run
 from napari_vstain.core.models.spec import OutputSpec
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
 

@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from napari_vstain.core.data.attributes import record, recorded
-from napari_vstain.core.data.dataset import Dataset, DatasetKind, Position, open_dataset
+from napari_vstain.core.data.dataset import Dataset, DatasetKind, open_dataset
 from napari_vstain.core.data.pixels import write_pixels
+from napari_vstain.core.data.position import Position
 
 if TYPE_CHECKING:
     from napari_vstain.core.data.importing import ImportResult, ImportSettings, run_import

@@ -1,24 +1,17 @@
-"""A dataset is a plate, a position or an image on disk; its positions read their metadata and pixels lazily."""
+"""A dataset is a plate, a position or an image on disk: the positions that are found there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from napari_vstain.core.data.attributes import AttributeStore
-from napari_vstain.core.data.ngff import ZYX, ImageMetadata, Limits, parse_image
 from napari_vstain.core.data.nodes import is_node, ome_attributes, read_attributes
-from napari_vstain.core.data.pixels import TCZYX, Image, Pixels
+from napari_vstain.core.data.position import Position
 from napari_vstain.core.errors import ChannelError, DatasetError
 from napari_vstain.core.workspace import Workspace
-
-if TYPE_CHECKING:
-    import dask.array as da
 
 ALONE = "0/0/0"
 """The key of the position of whatever is no plate."""
@@ -31,129 +24,6 @@ class DatasetKind(StrEnum):
     POSITION = "position"
     """One field of view inside a plate, opened by its own path."""
     IMAGE = "image"
-
-
-@dataclass(frozen=True)
-class Position:
-    """One field of view. Nothing is read before it is asked for; what was read is kept."""
-
-    key: str
-    """``row/column/field``."""
-    folder: Path
-    """The group that holds the resolution levels."""
-    attributes: AttributeStore = field(repr=False)
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Channel names; ``Channel 0``… where the store gives none."""
-        return self._channels
-
-    @property
-    def shape(self) -> TCZYX:
-        """Sizes in pixels, (T, C, Z, Y, X)."""
-        return self.pixels.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of a pixel."""
-        return self.pixels.dtype
-
-    @property
-    def spacing_um(self) -> ZYX | None:
-        """Size of a voxel, (Z, Y, X); None when the store gives no unit for Y and X."""
-        return self.metadata.spacing_um
-
-    @property
-    def translation_um(self) -> ZYX:
-        """Where the first voxel lies, (Z, Y, X)."""
-        return self.metadata.translation_um
-
-    def channel_index(self, name: str) -> int:
-        """Return the index of a channel.
-
-        Raises
-        ------
-        ChannelError
-            When the position has none of that name.
-        """
-        try:
-            return self.channels.index(name)
-        except ValueError:
-            rule = f"position {self.key} has {', '.join(self.channels)}"
-            raise ChannelError("channel", name, rule, "choose one of these") from None
-
-    def contrast_limits(self, channel: str) -> Limits | None:
-        """Return the limits that the store suggests for showing a channel, if any."""
-        index = self.channel_index(channel)
-        return self.metadata.limits[index] if index < len(self.metadata.limits) else None
-
-    def colour(self, channel: str) -> str | None:
-        """Return the colour that the store suggests for a channel, RRGGBB, if any."""
-        index = self.channel_index(channel)
-        return self.metadata.colours[index] if index < len(self.metadata.colours) else None
-
-    def image(self) -> "da.Array":
-        """Return the finest level as a lazy array, (T, C, Z, Y, X)."""
-        return _lazy(self.pixels)
-
-    def levels(self) -> "list[da.Array]":
-        """Return every resolution level as a lazy array, (T, C, Z, Y, X), finest first."""
-        return [_lazy(Pixels(self.folder / path, self.metadata.axes)) for path in self.metadata.levels]
-
-    def read(
-        self,
-        channels: Sequence[str],
-        t: int = 0,
-        z: slice = slice(None),
-        y: slice = slice(None),
-        x: slice = slice(None),
-    ) -> Image:
-        """Return pixels of the finest level, straight from zarr, (C, Z, Y, X), in the store's own type.
-
-        Raises
-        ------
-        ChannelError
-            When a channel is missing.
-        DatasetError
-            When a chunk is damaged.
-        """
-        indices = [self.channel_index(name) for name in channels]
-        time = slice(t, t + 1)
-        if _consecutive(indices):
-            return np.asarray(self.pixels[time, slice(indices[0], indices[-1] + 1), z, y, x][0])
-        return np.concatenate([self.pixels[time, slice(index, index + 1), z, y, x][0] for index in indices])
-
-    def attribute(self, key: str) -> Any | None:
-        """Return the value of a top-level attribute, or None."""
-        return self.attributes.get(self._path, key)
-
-    def set_attribute(self, key: str, value: Any) -> None:
-        """Set a whole top-level attribute, in the store or in the workspace's sidecar."""
-        self.attributes.set(self._path, key, value)
-
-    @cached_property
-    def notes(self) -> dict[Any, Any]:
-        """What was computed of the position and is worth keeping for as long as it is open."""
-        return {}
-
-    @cached_property
-    def metadata(self) -> ImageMetadata:
-        """What OME-NGFF says of the image."""
-        return parse_image(ome_attributes(read_attributes(self.folder)), self.folder)
-
-    @cached_property
-    def pixels(self) -> Pixels:
-        """The finest level."""
-        return Pixels(self.folder / self.metadata.levels[0], self.metadata.axes)
-
-    @cached_property
-    def _channels(self) -> tuple[str, ...]:
-        named = dict(enumerate(self.metadata.channels))
-        return tuple(named.get(index) or f"Channel {index}" for index in range(self.shape[1]))
-
-    @property
-    def _path(self) -> str:
-        return self.folder.relative_to(self.attributes.root).as_posix()
 
 
 @dataclass(frozen=True)
@@ -272,16 +142,6 @@ def _fields(well: Path) -> list[str]:
         return [str(image["path"]).strip("/") for image in images]
     except (TypeError, KeyError) as error:
         raise DatasetError("well", well, "its list of fields cannot be read", "restore its metadata") from error
-
-
-def _lazy(pixels: Pixels) -> "da.Array":
-    import dask.array as da
-
-    return da.from_array(pixels, chunks=pixels.chunks, asarray=False, lock=False, fancy=False)
-
-
-def _consecutive(indices: Sequence[int]) -> bool:
-    return bool(indices) and list(indices) == list(range(indices[0], indices[0] + len(indices)))
 
 
 def _listed(keys: Mapping[str, Any], most: int = 8) -> str:

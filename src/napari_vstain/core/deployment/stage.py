@@ -12,12 +12,13 @@ from napari_vstain.core.data import open_dataset
 from napari_vstain.core.deployment.card import model_card
 from napari_vstain.core.deployment.check import Difference, Sample, check, compare, generated_samples, real_sample
 from napari_vstain.core.errors import VstainError
+from napari_vstain.core.experiments import Experiment, Run
 from napari_vstain.core.files import atomically, write_text
 from napari_vstain.core.models import ModelSpec
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings
 from napari_vstain.core.stages import config_path
-from napari_vstain.core.workspace import Experiment, Run, Workspace, checked_name
+from napari_vstain.core.workspace import Workspace, checked_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,9 +15,10 @@ from napari_vstain.core.evaluation.predictions import SUFFIX, Predictions
 from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.evaluation.table import Row
 from napari_vstain.core.evaluation.training import part_of, slices_of, trained_on
+from napari_vstain.core.experiments import Experiment
 from napari_vstain.core.models import OutputKind
 from napari_vstain.core.progress import Progress
-from napari_vstain.core.workspace import Experiment, Workspace
+from napari_vstain.core.workspace import Workspace
 
 Array = npt.NDArray[Any]
 Masks = dict[str, npt.NDArray[np.bool_] | None]

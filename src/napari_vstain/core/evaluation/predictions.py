@@ -7,8 +7,9 @@ from typing import Any
 
 from napari_vstain.core.data import Dataset, open_dataset, recorded
 from napari_vstain.core.errors import DatasetError, WorkspaceError
+from napari_vstain.core.experiments import Experiment, Run
 from napari_vstain.core.models import ModelSpec
-from napari_vstain.core.workspace import Experiment, Run, Workspace
+from napari_vstain.core.workspace import Workspace
 
 SUFFIX = "_prediction"
 """What the name of a predicted channel ends with."""
@@ -65,7 +66,7 @@ class Predictions:
 
 
 def find_predictions(
-    experiment: Experiment, run: str = "", model: Path | None = None, dataset: str = ""
+    workspace: Workspace, experiment: Experiment, run: str = "", model: Path | None = None, dataset: str = ""
 ) -> Predictions:
     """Return the predictions of a run, or of the run that predicted when `run` is empty, or of a model file.
 
@@ -88,7 +89,7 @@ def find_predictions(
     for path in stores:
         store = open_dataset(path)
         for name, spec in candidates.items():
-            if _is_of(store, spec, _wanted(experiment.workspace, dataset or spec.training.get("dataset"))):
+            if _is_of(store, spec, _wanted(workspace, dataset or spec.training.get("dataset"))):
                 return Predictions(name, spec, store)
     rule = f"{' and '.join(path.name for path in stores)} come from another model or are of another dataset"
     raise DatasetError("model", model or run or experiment.name, rule, "predict this dataset with it first")

@@ -53,7 +53,7 @@ def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) ->
     """
     progress.phase("Finding the predictions")
     experiment = workspace.experiment(settings.experiment)
-    predictions = find_predictions(experiment, settings.run, settings.model, settings.dataset)
+    predictions = find_predictions(workspace, experiment, settings.run, settings.model, settings.dataset)
     dataset = open_dataset(workspace.find_dataset(settings.dataset or trained_on(predictions)), workspace)
     keys, warnings = predictions.positions(settings.positions, dataset.positions)
     splits = parts_of(predictions, dataset, workspace)

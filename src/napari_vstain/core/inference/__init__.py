@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from napari_vstain.core.inference.lazy import predict_lazy
     from napari_vstain.core.inference.loading import model_spec
     from napari_vstain.core.inference.predictor import Predictor, load_predictor
+    from napari_vstain.core.inference.settings import PredictSettings
     from napari_vstain.core.inference.sources import ChannelStack
-    from napari_vstain.core.inference.stage import PredictResult, PredictSettings, run
+    from napari_vstain.core.inference.stage import PredictResult, run
     from napari_vstain.core.inference.streaming import Stream, TileDone, Unlike, predict_stream
 
 _LAZY = {
@@ -18,7 +19,7 @@ _LAZY = {
     "ChannelStack": "sources",
     "Elsewhere": "elsewhere",
     "PredictResult": "stage",
-    "PredictSettings": "stage",
+    "PredictSettings": "settings",
     "Predictor": "predictor",
     "Stream": "streaming",
     "TileDone": "streaming",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_vstain.core.errors import ChannelError, DatasetError, ModelError, WorkspaceError
+from napari_vstain.core.experiments import Run
 from napari_vstain.core.session.models import Model, runs_of
 from napari_vstain.core.session.opening import Opened, guess_roles, open_path
-from napari_vstain.core.workspace import Run, Workspace
+from napari_vstain.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from napari_vstain.core.data import Dataset, Position
@@ -106,7 +107,8 @@ class Choices:
         """True if somebody chose the model, and it is of no other workspace than the open one."""
         if self.model is None or self.preselected:
             return False
-        return self.model.run is None or self.model.run.experiment.workspace == self.workspace
+        run = self.model.run
+        return run is None or (self.workspace is not None and run.experiment.root == self.workspace.root)
 
     def split(self) -> Split:
         """Return the split of the dataset's positions that a training uses unless it is told otherwise."""

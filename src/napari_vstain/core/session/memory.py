@@ -52,7 +52,7 @@ def recall_model(workspace: Workspace | None) -> Model | None:
 
 def _written(model: Model, workspace: Workspace | None) -> LastModel:
     path, elsewhere = model.path.absolute(), _absolute(model.elsewhere)
-    run = model.run if model.run and model.run.experiment.workspace == workspace else None
+    run = model.run if model.run and workspace and model.run.experiment.root == workspace.root else None
     return LastModel(
         workspace=_root(workspace),
         path=path,

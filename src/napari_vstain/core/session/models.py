@@ -9,8 +9,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from napari_vstain.core.errors import WorkspaceError
+from napari_vstain.core.experiments import Run
 from napari_vstain.core.models.spec import ModelSpec
-from napari_vstain.core.workspace import Run, Workspace
+from napari_vstain.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from napari_vstain.core.inference.elsewhere import Elsewhere

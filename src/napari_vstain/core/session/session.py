@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from psygnal import Signal
 
+from napari_vstain.core.experiments import Run
 from napari_vstain.core.jobs import Job
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session.choices import Choices
@@ -16,7 +17,6 @@ from napari_vstain.core.session.live import Live, Spacing
 from napari_vstain.core.session.memory import remember_model
 from napari_vstain.core.session.models import PredictorCache, chosen_model
 from napari_vstain.core.session.opening import registered_name
-from napari_vstain.core.workspace import Run
 
 if TYPE_CHECKING:
     from napari_vstain.core.evaluation.stage import EvaluateResult
@@ -70,11 +70,11 @@ class Session(Choices):
         limited = {"threads": self.threads, **options}
 
         def predict(progress: Progress) -> PredictResult:
-            from napari_vstain.core.inference import stage
+            from napari_vstain.core import inference
 
             values = {"dataset": registered_name(workspace, dataset), "positions": tuple(positions)}
-            settings = stage.PredictSettings.parse({**values, **chosen_model(model), **limited})
-            return stage.run(settings, workspace, progress)
+            settings = inference.PredictSettings.parse({**values, **chosen_model(model), **limited})
+            return inference.run(settings, workspace, progress)
 
         return self.start(predict, f"Predicting {len(positions)} positions")
 
@@ -111,14 +111,13 @@ class Session(Choices):
         dataset, workspace = self.open_dataset, self.open_workspace
 
         def evaluate(progress: Progress) -> EvaluateResult:
-            from napari_vstain.core import evaluation
-            from napari_vstain.core.inference import stage
+            from napari_vstain.core import evaluation, inference
 
             which = {
                 "experiment": run.experiment.name, "run": run.name,
                 "dataset": registered_name(workspace, dataset), "positions": tuple(positions),
             }  # fmt: skip
-            stage.run(stage.PredictSettings.parse(which), workspace, progress)
+            inference.run(inference.PredictSettings.parse(which), workspace, progress)
             return evaluation.run(evaluation.EvaluateSettings.parse({**which, **options}), workspace, progress)
 
         return self.start(evaluate, f"Evaluating {run.experiment.name}")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_vstain.core.experiments import Run
 from napari_vstain.core.models.spec import ModelSpec
-from napari_vstain.core.workspace import Run
 
 
 @dataclass(frozen=True)

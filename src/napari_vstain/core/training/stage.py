@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from napari_vstain.core.errors import ModelError, SettingsError
+from napari_vstain.core.experiments import Run
 from napari_vstain.core.files import check_writable, writing
 from napari_vstain.core.models.checkpoint import load_spec, read_checkpoint
 from napari_vstain.core.models.spec import Dimensions, ModelSpec
@@ -25,7 +26,7 @@ from napari_vstain.core.training.parsing import Parts, build
 from napari_vstain.core.training.reporting import AtomicCheckpointIO, Reporter
 from napari_vstain.core.training.results import TrainResult
 from napari_vstain.core.training.settings import TrainSettings
-from napari_vstain.core.workspace import Run, Workspace
+from napari_vstain.core.workspace import Workspace
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 _LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning")
@@ -138,7 +139,7 @@ def _in_run(spec: ModelSpec, run: Run) -> ModelSpec:
 
 def _save_settings(settings: TrainSettings, parts: Parts, run: Run, dataset: str) -> None:
     """Save the file that makes this run again, and the same as plain LightningCLI reads it."""
-    header = f"run: {run.name}, in {run.folder.relative_to(run.experiment.workspace.root)}"
+    header = f"run: {run.name}, in {run.folder.relative_to(run.experiment.root)}"
     save_config(settings.model_dump(mode="json"), run.config, header)
     plain = settings.lightning()
     plain["data"] = {**plain["data"], "init_args": {**plain["data"].get("init_args", {}), "dataset": dataset}}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from napari_vstain.core.inference.stage import PredictSettings
+from napari_vstain.core.inference.settings import PredictSettings
 from napari_vstain.core.jobs import FinishReason, Job, JobStatus
 from napari_vstain.core.session import Model
 from napari_vstain.widgets.choosing import choose_positions

@@ -2,102 +2,19 @@
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import replace
 from threading import Event, Lock, Thread, current_thread
 from typing import Any, Generic, TypeVar
 
 from psygnal import Signal, SignalInstance
 
+from napari_vstain.core.jobs.events import EventKind, EventQueue, JobEvent
+from napari_vstain.core.jobs.status import FinishReason, JobState, JobStatus
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress, Report
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-
-
-class JobState(StrEnum):
-    """Where a job is in its life; it only moves forward."""
-
-    IDLE = "idle"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    DONE = "done"
-
-
-class FinishReason(StrEnum):
-    """Why a job ended."""
-
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-
-class EventKind(StrEnum):
-    """What happened in a job."""
-
-    STARTED = "started"
-    PROGRESSED = "progressed"
-    PRODUCED = "produced"
-    FINISHED = "finished"
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """A snapshot of a job, safe to keep."""
-
-    state: JobState = JobState.IDLE
-    phase: str = ""
-    done: float = 0
-    total: float | None = None
-    unit: str = ""
-    message: str = ""
-    rate: float | None = None
-    """Units of work a second in this phase, or None before the first is done."""
-    eta_s: float | None = None
-    """Seconds left in this phase, or None when unknown."""
-    reason: FinishReason | None = None
-    """Set when the state is DONE."""
-    error: str = ""
-    """What went wrong, in one sentence, when the reason is FAILED."""
-
-
-@dataclass(frozen=True)
-class JobEvent:
-    """One thing that happened in a job: `status` right after it, and for PRODUCED the `item`."""
-
-    kind: EventKind
-    status: JobStatus
-    item: Any = None
-
-
-class EventQueue:
-    """One subscriber's unbounded queue: of several PROGRESSED in a row only the last is kept, all else is."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._events: deque[JobEvent] = deque()
-
-    def put(self, event: JobEvent) -> None:
-        """Add an event; never waits for the subscriber."""
-        with self._lock:
-            if event.kind is EventKind.PROGRESSED and self._events and self._events[-1].kind is event.kind:
-                self._events[-1] = event
-            else:
-                self._events.append(event)
-
-    def drain(self, budget_s: float = float("inf")) -> Iterator[JobEvent]:
-        """Yield waiting events, oldest first, until none is left or `budget_s` is spent; the rest stay."""
-        deadline = time.perf_counter() + budget_s
-        while (event := self._pop()) is not None:
-            yield event
-            if time.perf_counter() >= deadline:
-                return
-
-    def _pop(self) -> JobEvent | None:
-        with self._lock:
-            return self._events.popleft() if self._events else None
 
 
 class Job(Generic[T]):
@@ -220,7 +137,7 @@ class Job(Generic[T]):
         with self._lock:
             if report.done == 0 or report.phase != self._status.phase:
                 self._phase_began = now
-            self._status = _updated(self._status, report, now - self._phase_began)
+            self._status = self._status.told(report, now - self._phase_began)
         self._tell(EventKind.PROGRESSED)
 
     def _finish(self, reason: FinishReason) -> None:
@@ -267,21 +184,6 @@ def emit_isolated(signal: SignalInstance, *arguments: Any) -> None:
             slot.cb(arguments)
         except Exception:
             _log.exception("a listener of %r raised", signal.name)
-
-
-def _updated(status: JobStatus, report: Report, elapsed_s: float) -> JobStatus:
-    rate = report.done / elapsed_s if report.done > 0 and elapsed_s > 0 else None
-    left = None if report.total is None or rate is None else max(report.total - report.done, 0) / rate
-    return replace(
-        status,
-        phase=report.phase,
-        done=report.done,
-        total=report.total,
-        unit=report.unit,
-        message=report.message,
-        rate=rate,
-        eta_s=left,
-    )
 
 
 def _sentence(error: BaseException | None) -> str:

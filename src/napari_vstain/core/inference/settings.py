@@ -1,0 +1,77 @@
+"""What a prediction can be told."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from napari_vstain.core.inference.augment import Augmentation
+from napari_vstain.core.inference.elsewhere import Elsewhere
+from napari_vstain.core.inference.engines.base import EngineName, Precision
+from napari_vstain.core.inference.store import Existing
+from napari_vstain.core.settings import Settings
+
+
+class PredictSettings(Settings):
+    """What to predict, with which model, and where it goes."""
+
+    dataset: str = Field(title="Dataset", description="Name of a dataset in the workspace, or path of an OME-Zarr.")
+    experiment: str = Field("", title="Experiment", description="Whose model predicts; needed unless a model is given.")
+    run: str = Field(
+        "",
+        title="Run",
+        description="Run of the experiment; the newest when empty. A run that is named has its own store.",
+    )
+    model: Path | None = Field(
+        None, title="Model", description="A checkpoint or ONNX file, in place of the experiment's own."
+    )
+    elsewhere: Elsewhere = Field(
+        Elsewhere(), title="A model made elsewhere", description="What a VisCy checkpoint or foreign ONNX file lacks."
+    )
+    positions: tuple[str, ...] = Field((), title="Positions", description="Positions like B/03/0; all when empty.")
+    sources: dict[str, str] = Field(
+        {}, title="Source channels", description="The dataset's channel for a source of the model of another name."
+    )
+    region: tuple[int, int, int, int] | None = Field(
+        None, title="Region", description="Top, left, bottom and right edge, in pixels; whole blocks are predicted."
+    )
+    slices: tuple[int, int] | None = Field(None, title="Slices", description="First slice, and the one after the last.")
+    times: tuple[int, int] | None = Field(
+        None, title="Timepoints", description="First timepoint, and the one after the last."
+    )
+    engine: EngineName = Field(EngineName.AUTO, title="Engine", description="What runs the network; auto: the fastest.")
+    device: str = Field("auto", title="Device", description="Where it runs: auto, cpu, cuda, cuda:1, mps.")
+    precision: Precision = Field(
+        Precision.FLOAT32, title="Precision", description="What it computes in: less is faster and less exact."
+    )
+    threads: int | None = Field(None, ge=1, title="Threads", description="CPU threads; all when empty.")
+    tile_px: int | None = Field(
+        None, ge=512, title="Tile size", description="Side of a tile in pixels; chosen from the memory when empty."
+    )
+    z_step: int = Field(
+        1,
+        ge=1,
+        title="Z step",
+        description="2.5D: slices from one window to the next; a slice is the mean over its windows.",
+    )
+    augment: Augmentation = Field(
+        Augmentation.NONE,
+        title="Flips and rotations",
+        description="Mean or median over the eight flips and rotations, with their standard deviation as uncertainty.",
+    )
+    resample: bool = Field(
+        False,
+        title="Resample",
+        description="Predict at the model's voxel size along Y and X, and bring the prediction back onto the image's.",
+    )
+    existing: Existing = Field(
+        Existing.RESUME,
+        title="Existing predictions",
+        description="Go on with them, overwrite them, or skip the position.",
+    )
+    ome_tiff: bool = Field(False, title="OME-TIFF", description="Also save each position as OME-TIFF, for Fiji.")
+    scheduler: str = Field(
+        "", title="Scheduler", description="Address of a dask.distributed scheduler that shares the work: tcp://…"
+    )
+    output: Path | None = Field(
+        None, title="Output", description="The store to write; evaluation/<experiment>/predictions.zarr when empty."
+    )
