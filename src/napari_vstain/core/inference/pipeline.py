@@ -51,6 +51,7 @@ class Writer:
         """
         self._check()
         self._queue.put(function)
+        self._check()  # what made room may be that the others are not run any more
 
     def finish(self) -> None:
         """Wait until all has been run, and raise what was raised."""
