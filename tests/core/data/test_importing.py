@@ -230,7 +230,7 @@ def test_what_is_no_tiff_or_no_grey_image_is_named(workspace, source):
     tifffile.imwrite(source / "p_a.tif", picture(0, (64, 64)))
     whole = (source / "p_a.tif").read_bytes()
     (source / "p_a.tif").write_bytes(whole[: len(whole) // 3])
-    assert "p_a.tif': is no TIFF that can be read" in refused(workspace, source)
+    assert "p_a.tif': is cut short: it has" in refused(workspace, source)
     tifffile.imwrite(source / "p_a.tif", picture(0, (20, 20, 3), "uint8"), photometric="rgb")
     assert "is a colour image; split its channels" in refused(workspace, source)
 
@@ -288,20 +288,22 @@ def test_a_dataset_that_is_still_being_imported_is_not_listed(workspace, source)
 
 
 def test_a_stop_leaves_nothing(workspace, source):
-    save(source, {f"p{n}_a.tif": picture(n) for n in range(3)})
-    progress = Progress()
+    save(source, {f"p{n}_a.tif": picture(n, (5, 96, 80)) for n in range(3)})
+    progress, seen = Progress(), []
 
-    class StopAtSecond:
+    class StopInSecond:
         def reported(self, report):
-            if report.phase == "Importing" and report.done == 1:
+            seen.append((report.done, report.total, report.unit))
+            if report.phase == "Importing" and report.done == 7:
                 progress.token.cancel()
 
         def produced(self, item):
             raise AssertionError(item)
 
-    progress._sink = StopAtSecond()
+    progress._sink = StopInSecond()
     with pytest.raises(Cancelled):
         do_import(workspace, source, progress)
+    assert seen[-1] == (7, 15, "planes")
     assert list(workspace.datasets.iterdir()) == []
 
 

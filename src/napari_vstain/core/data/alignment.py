@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_vstain.core.data.pixels import TCZYX, Image
+from napari_vstain.core.data.pixels import TCZYX
 from napari_vstain.core.data.registration import Shift, find_shift
 from napari_vstain.core.data.sources import Source, check_channel
 from napari_vstain.core.errors import DatasetError
@@ -111,21 +111,14 @@ def _shifts_of(source: Source, reference: str, limit_px: int, progress: Progress
     if min(source.shape[3:]) <= 4 * limit_px:
         rule = f"is too small to be registered within {limit_px} px"
         raise DatasetError("position", source.name, rule, "lower the largest shift, or do not register")
-    still = _middle(source, reference)
+    middle = source.shape[2] // 2
+    still = source.plane(reference, 0, middle)
     shifts = {}
     for channel in source.channels:
         progress.check()
-        shifts[channel] = Shift() if channel == reference else find_shift(still, _middle(source, channel), limit_px)
+        moved = source.plane(channel, 0, middle)
+        shifts[channel] = Shift() if channel == reference else find_shift(still, moved, limit_px)
     return shifts
-
-
-def _middle(source: Source, channel: str) -> Image:
-    """Return the first time's middle slice, (Y, X)."""
-    wanted = source.shape[2] // 2
-    files = source.files[channel]
-    file = next(file for file in files if file.t.start == 0 and file.z.start <= wanted < file.z.stop)
-    plane: Image = source.read(file)[0, wanted - file.z.start]
-    return plane
 
 
 def _repaired(found: Mapping[str, Mapping[str, Shift]], reference: str, limit_px: int) -> Shifts:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +14,16 @@ from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION
 from napari_vstain.core.data.building import building
 from napari_vstain.core.data.ngff import Limits
 from napari_vstain.core.data.pattern import FilePattern
-from napari_vstain.core.data.pixels import Image, write_pixels
+from napari_vstain.core.data.pixels import Image, writing_pixels
 from napari_vstain.core.data.plate import PlateWriter, create_plate
 from napari_vstain.core.data.sources import Source, gather_sources
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings
 from napari_vstain.core.stages import config_path
 from napari_vstain.core.workspace import Workspace
+
+LOOKED_AT = 16
+"""Planes of a channel that its contrast limits are taken from."""
 
 
 class ImportSettings(Settings):
@@ -93,7 +97,7 @@ def run_import(settings: ImportSettings, workspace: Workspace, progress: Progres
     sources = gather_sources(found, settings.channels, progress)
     channels = next(iter(sources.values())).channels
     alignment = align(sources, settings.register_to, settings.register_limit_px, progress)
-    progress.phase("Importing", len(sources), "positions")
+    progress.phase("Importing", sum(prod(source.shape[:3]) for source in sources.values()), "planes")
     with (
         building(path) as temporary,
         create_plate(temporary, channels, version=settings.version, name=path.stem) as plate,
@@ -101,7 +105,6 @@ def run_import(settings: ImportSettings, workspace: Workspace, progress: Progres
         plate.set_attribute(OURS, _note(settings.model_dump(mode="json")))
         for key, source in sources.items():
             _write(plate, key, source, alignment, settings, progress)
-            progress.advance()
     config = config_path(workspace.sidecar(path), "import")
     settings.save(config)
     return ImportResult(path, config, tuple(sources), channels, alignment.shifts_px)
@@ -115,13 +118,17 @@ def _write(
     offset = (0.0, alignment.top * spacing[1], alignment.left * spacing[2]) if spacing else (0.0, 0.0, 0.0)
     array = plate.add_position(key, shape, source.dtype, spacing, offset)
     limits: dict[str, Limits] = {}
-    for c, channel in enumerate(source.channels):
-        region = alignment.region(key, channel, source.shape)
-        for file in source.files[channel]:
-            progress.check()
-            pixels = source.read(file)[..., region[0], region[1]]
-            write_pixels(array, pixels[:, None], (file.t.start, c, file.z.start, 0, 0))
-            limits.setdefault(channel, _limits(pixels))
+    every = -(-shape[0] * shape[2] // LOOKED_AT)
+    with writing_pixels(array) as write:
+        for c, channel in enumerate(source.channels):
+            rows, columns = alignment.region(key, channel, source.shape)
+            seen: list[Image] = []
+            for t, z, plane in source.planes(channel):
+                write(plane[None, None, None, rows, columns], (t, c, z, 0, 0))
+                if (t * shape[2] + z) % every == 0:
+                    seen.append(plane[rows, columns][::4, ::4])
+                progress.advance(message=source.name)
+            limits[channel] = _limits(np.stack(seen))
     plate.set_contrast_limits(key, limits)
     plate.set_attribute(OURS, _note(_provenance(key, source, alignment)), key)
 
@@ -136,7 +143,6 @@ def _note(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _limits(pixels: Image) -> Limits:
-    finite = pixels[..., ::4, ::4].ravel()
-    finite = finite[np.isfinite(finite)]
+    finite = pixels[np.isfinite(pixels)]
     low, high = np.percentile(finite, (0.1, 99.9)) if finite.size else (0.0, 1.0)
     return (float(low), float(high)) if low < high else (float(low), float(low) + 1.0)

@@ -1,8 +1,10 @@
 """The pixels of one resolution level: any stored axes read as TCZYX, straight from zarr."""
 
 import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 TCZYX = tuple[int, int, int, int, int]
 Image = npt.NDArray[Any]
+PENDING = 16
+"""Chunks that wait to be written while the next are made."""
 _DAMAGED = (OSError, RuntimeError, ValueError, EOFError, TypeError, KeyError, zlib.error)
 """What zarr and its codecs raise for metadata or a chunk that is cut short or overwritten."""
 
@@ -113,29 +117,41 @@ class Pixels:
 
 
 def write_pixels(array: "zarr.Array[Any]", pixels: Image, start: Sequence[int] = (0, 0, 0, 0, 0)) -> None:
-    """Write pixels from `start` on, and end, well or not, only when nothing is being written any more.
+    """Write pixels, (T, C, Z, Y, X), from `start` on; see `writing_pixels`."""
+    with writing_pixels(array) as write:
+        write(pixels, start)
 
-    Assigned at once, zarr 3 goes on writing the other chunks after one has failed, and brings a folder back that was
-    deleted meanwhile; so each chunk is assigned by itself, several at a time.
+
+@contextmanager
+def writing_pixels(array: "zarr.Array[Any]") -> "Iterator[Callable[[Image, Sequence[int]], None]]":
+    """Yield a function that writes pixels, (T, C, Z, Y, X), from a start on, while its caller makes the next ones.
+
+    When the block ends, well or not, nothing is being written any more. (Assigned at once, zarr 3 goes on writing the
+    other chunks after one has failed, and brings a folder back that was deleted meanwhile.) An error is raised by a
+    later call, or at the end.
 
     Parameters
     ----------
     array : zarr.Array
         A position's array, (T, C, Z, Y, X).
-    pixels : ndarray
-        Its new pixels, (T, C, Z, Y, X).
-    start : sequence of int
-        Where the first one goes, (T, C, Z, Y, X).
     """
-
-    def write(place: tuple[slice, ...]) -> None:
-        array[place] = pixels[
-            tuple(slice(s.start - first, s.stop - first) for s, first in zip(place, start, strict=True))
-        ]
-
     with ThreadPoolExecutor(thread_name_prefix="vstain-write") as pool:
-        for _ in pool.map(write, _by_chunk(start, pixels.shape, array.chunks)):
-            pass
+        pending: deque[Future[None]] = deque()
+
+        def write(pixels: Image, start: Sequence[int]) -> None:
+            for place in _by_chunk(start, pixels.shape, array.chunks):
+                part = pixels[tuple(slice(s.start - n, s.stop - n) for s, n in zip(place, start, strict=True))]
+                if len(pending) == PENDING:
+                    pending.popleft().result()
+                pending.append(pool.submit(array.__setitem__, place, part))
+
+        try:
+            yield write
+            for one in pending:
+                one.result()
+        finally:
+            for one in pending:
+                one.cancel()
 
 
 def _by_chunk(start: Sequence[int], sizes: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, ...]]:

@@ -1,7 +1,7 @@
 """Which files make up a position: every channel at every time and slice, once, and all of one shape."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from napari_vstain.core.data.ngff import ZYX
 from napari_vstain.core.data.pattern import Match, natural
 from napari_vstain.core.data.pixels import TCZYX, Image
-from napari_vstain.core.data.tiff import TiffHeader, read_header, read_pixels
+from napari_vstain.core.data.tiff import TiffHeader, read_header, read_plane, read_planes
 from napari_vstain.core.errors import DatasetError, SettingsError
 from napari_vstain.core.progress import Progress
 
@@ -62,12 +62,17 @@ class Source:
         dtype = np.result_type(*found)
         return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
 
-    def read(self, file: SourceFile) -> Image:
-        """Return the pixels of a file's channel, (T, Z, Y, X)."""
-        pixels = read_pixels(file.path)
-        if pixels.shape != file.header.shape:
-            raise DatasetError("file", file.path, "changed while it was imported", "import it again")
-        return pixels[:, file.channel]
+    def planes(self, channel: str) -> Iterator[tuple[int, int, Image]]:
+        """Yield (t, z, plane) of a channel, each plane, (Y, X), read when it is its turn."""
+        for file in self.files[channel]:
+            for t, z, plane in read_planes(file.header, file.channel):
+                yield file.t.start + t, file.z.start + z, plane
+
+    def plane(self, channel: str, t: int, z: int) -> Image:
+        """Return one plane of a channel, (Y, X)."""
+        here = (file for file in self.files[channel] if t in _range(file.t) and z in _range(file.z))
+        file = next(here)
+        return read_plane(file.header, t - file.t.start, file.channel, z - file.z.start)
 
 
 class _Entry(NamedTuple):
@@ -197,3 +202,7 @@ def check_channel(name: str, channels: Sequence[str]) -> None:
     if name not in channels:
         rule = f"is not imported; there are {', '.join(channels)}"
         raise SettingsError("channel to register to", name, rule, "choose one of these")
+
+
+def _range(part: slice) -> range:
+    return range(part.start, part.stop)

@@ -1,0 +1,94 @@
+"""What a TIFF says of its first image series: sizes, channel names, and the size of a voxel."""
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_vstain.core.data.ngff import METRES, ZYX
+from napari_vstain.core.data.pixels import TCZYX
+from napari_vstain.core.data.tiff.axes import sizes_of
+from napari_vstain.core.data.tiff.opening import opened
+from napari_vstain.core.errors import DatasetError
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile
+
+
+@dataclass(frozen=True)
+class TiffHeader:
+    """What a TIFF says of its first image series."""
+
+    path: Path
+    shape: TCZYX
+    """Sizes in pixels, (T, C, Z, Y, X)."""
+    dtype: np.dtype[Any]
+    channels: tuple[str, ...]
+    """Channel names, when the file gives all of them."""
+    spacing_um: ZYX | None
+    """Size of a voxel, (Z, Y, X), when the file gives it in a unit of length."""
+
+
+def read_header(path: Path) -> TiffHeader:
+    """Return the header.
+
+    Raises
+    ------
+    DatasetError
+        When the file is no TIFF, is damaged or cut short, or is a colour image.
+    """
+    with opened(path) as series:
+        t, c, z, y, x = sizes_of(series, path)
+        if series.dtype is None or series.dtype.kind not in "uifb":
+            raise DatasetError("file", path, f"has pixels of type {series.dtype}", "convert it to grey values")
+        channels, spacing = _names_and_spacing(series.parent, c)
+        return TiffHeader(path, (t, c, z, y, x), series.dtype, channels, spacing)
+
+
+def _names_and_spacing(file: "TiffFile", channels: int) -> tuple[tuple[str, ...], ZYX | None]:
+    if file.is_ome and file.ome_metadata:
+        names, spacing = _of_ome(file.ome_metadata)
+        return (names if len(names) == channels and all(names) else ()), spacing
+    if file.is_imagej:
+        return (), _of_imagej(file)
+    return (), None
+
+
+def _of_ome(text: str) -> tuple[tuple[str, ...], ZYX | None]:
+    try:
+        pixels = ElementTree.fromstring(text).find(".//{*}Pixels")
+    except ElementTree.ParseError:
+        return (), None
+    if pixels is None:
+        return (), None
+    names = tuple(channel.get("Name", "") for channel in pixels.findall("{*}Channel"))
+    z, y, x = (
+        _length(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"
+    )
+    return names, None if y is None or x is None else (z or 1.0, y, x)
+
+
+def _of_imagej(file: "TiffFile") -> ZYX | None:
+    known = file.imagej_metadata or {}
+    unit = str(known.get("unit", "")).replace("\\u00B5", "µ")
+    tags = file.pages[0].tags
+    if unit not in METRES or not {"XResolution", "YResolution"} <= {tag.name for tag in tags}:
+        return None
+    y, x = (_inverse(tags[f"{axis}Resolution"].value) for axis in "YX")
+    if y is None or x is None:
+        return None
+    return float(known.get("spacing", 1.0 / METRES[unit])) * METRES[unit], y * METRES[unit], x * METRES[unit]
+
+
+def _inverse(ratio: tuple[int, int]) -> float | None:
+    return ratio[1] / ratio[0] if ratio[0] > 0 and ratio[1] > 0 else None
+
+
+def _length(value: str | None, unit: str) -> float | None:
+    try:
+        length = float(value or 0) * METRES[unit]
+    except (KeyError, ValueError):
+        return None
+    return length if length > 0 else None

@@ -1,0 +1,69 @@
+"""Whether a TIFF is there as a whole: tifffile shows what is left of one that was cut short as if it were all."""
+
+import struct
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_vstain.core.errors import DatasetError
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffFormat
+
+_DESCRIPTIONS = (270, 50839)
+"""Tags of bytes that say what the planes are: ImageDescription, and ImageJ's own."""
+
+
+def check_whole(file: "TiffFile", path: Path) -> None:
+    """Raise DatasetError when a file ends before what it speaks of, or lacks planes of its first series."""
+    for ends in (_ends_of_directories, _ends_of_pixels):  # what the series are follows from the directories
+        size, end = file.filehandle.size, max(ends(file), default=0)
+        if end > size:
+            rule = f"is cut short: it has {size} bytes and speaks of {end}"
+            raise DatasetError("file", path, rule, "copy it again")
+    there, said = _planes(file)
+    if there < said:
+        rule = f"has {there} of the {said} planes that it says it has"
+        raise DatasetError("file", path, rule, "export those that are there again")
+
+
+def _planes(file: "TiffFile") -> tuple[int, int]:
+    """Return how many planes there are, and how many there should be."""
+    series = file.series[0]
+    lacking = sum(page is None for page in series.pages)
+    if lacking:
+        return len(series.pages) - lacking, len(series.pages)
+    said = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
+    return prod(series.shape[:-2]), said
+
+
+def _ends_of_pixels(file: "TiffFile") -> Iterator[int]:
+    """Yield where the first series' pixels end, in bytes from the file's beginning."""
+    series = file.series[0]
+    for page in series.pages:
+        if page is not None and page.parent is file:  # others lie in files of their own
+            yield from (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False))
+    if series.dataoffset is not None and series.parent is file:
+        yield series.dataoffset + series.nbytes
+
+
+def _ends_of_directories(file: "TiffFile") -> Iterator[int]:
+    """Yield how far the first and the last page's directory reach: to what describes the image, and to the next one."""
+    form, handle = file.tiff, file.filehandle
+    if form.is_ndpi:  # its offsets are not where the standard puts them
+        return
+    for page in (file.pages.first, file.pages[-1]):
+        handle.seek(page.offset)
+        (count,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+        entries = struct.iter_unpack(form.tagheaderformat, handle.read(count * form.tagsize))
+        (following,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+        yield following + 1 if following else 0
+        yield from (_end_of_text(form, size, value) for tag, _, size, value in entries if tag in _DESCRIPTIONS)
+
+
+def _end_of_text(form: "TiffFormat", size: int, value: bytes) -> int:
+    if size <= form.tagoffsetthreshold:
+        return 0
+    (start,) = struct.unpack(form.offsetformat, value)
+    return int(start) + size
