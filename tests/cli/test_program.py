@@ -121,3 +121,9 @@ def _seconds(code: str) -> float:
     began = time.perf_counter()
     assert python(code).returncode == 0
     return time.perf_counter() - began
+
+
+def test_the_next_command_can_be_pasted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "my study"]) == 0
+    assert "Next: cd 'my study', then" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,7 +101,7 @@ class _Demo:
         report(result, display)
 
     def stopped(self, given: argparse.Namespace, kept: object, display: Display) -> None:
-        display.note(f"Stopped. `vstain demo {given.folder} --overwrite` starts again.")
+        display.note(f"Stopped. `vstain demo {quote(str(given.folder))} --overwrite` starts again.")
 
 
 def prepare_folder(folder: Path, settings: DemoSettings, *, overwrite: bool) -> Workspace:

@@ -18,7 +18,9 @@ def report(result: ExportResult, display: Display) -> None:
     """Show where the file is, and how far it is from the original."""
     for warning in result.warnings:
         display.note(f"Careful: {warning}")
-    display.note(f"Largest difference from the original: {result.max_abs_error_rel:.1e} of the output's spread.")
+    error = result.max_abs_error_rel
+    said = f"{error:.1e} of the output's spread" if error else "no more than the last digit"
+    display.note(f"Largest difference from the original: {said}.")
     display.made({"ONNX": result.onnx, "model card": result.readme, "settings": result.config})
 
 

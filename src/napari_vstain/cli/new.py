@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from shlex import quote
 
 from napari_vstain.cli.terminal import Display
 from napari_vstain.cli.verb import add_common_options, new_parser
@@ -31,7 +32,7 @@ class _New:
     def run(self, given: argparse.Namespace, display: Display, parser: argparse.ArgumentParser) -> None:
         workspace = Workspace.create(given.folder)
         display.made({"workspace": workspace.root})
-        display.note(f"Next: cd {given.folder}, then `vstain import`.")
+        display.note(f"Next: cd {quote(str(given.folder))}, then `vstain import`.")
 
     def stopped(self, given: argparse.Namespace, kept: object, display: Display) -> None:
         display.note("Stopped; run the same command again.")

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from shlex import quote
 
 import yaml
 
@@ -54,7 +55,7 @@ class Workspace:
         missing = [name for name in FOLDERS if not (path / name).is_dir()]
         if missing:
             rule = f"is no workspace, it has no folder {', '.join(missing)}"
-            raise WorkspaceError("workspace", path, rule, f"make one with `vstain new {path}`")
+            raise WorkspaceError("workspace", path, rule, f"make one with `vstain new {quote(str(path))}`")
         return cls(path)
 
     @staticmethod

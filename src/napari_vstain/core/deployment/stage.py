@@ -48,7 +48,7 @@ class ExportResult:
     readme: Path
     config: Path
     max_abs_error_rel: float
-    """Largest absolute difference to the network over the output's standard deviation, on all that was compared."""
+    """Largest difference of all that was compared; see `Difference.relative`."""
     differences: tuple[Difference, ...]
     warnings: tuple[str, ...]
 
