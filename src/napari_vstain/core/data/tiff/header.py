@@ -26,7 +26,7 @@ class TiffHeader:
     """Sizes in pixels, (T, C, Z, Y, X)."""
     dtype: np.dtype[Any]
     channels: tuple[str, ...]
-    """Channel names, when the file gives all of them."""
+    """Channel names, when the file gives all of them, each another."""
     spacing_um: ZYX | None
     """Size of a voxel, (Z, Y, X), when the file gives it in a unit of length."""
 
@@ -50,7 +50,8 @@ def read_header(path: Path) -> TiffHeader:
 def _names_and_spacing(file: "TiffFile", channels: int) -> tuple[tuple[str, ...], ZYX | None]:
     if file.is_ome and file.ome_metadata:
         names, spacing = _of_ome(file.ome_metadata)
-        return (names if len(names) == channels and all(names) else ()), spacing
+        tell_apart = all(names) and len(set(names)) == channels == len(names)
+        return (names if tell_apart else ()), spacing
     if file.is_imagej:
         return (), _of_imagej(file)
     return (), None
