@@ -108,7 +108,7 @@ def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> Tr
 def report(result: TrainResult, display: Display) -> None:
     """Show what the run reached, and where it is."""
     reached = "" if math.isnan(result.best_loss) else f"; lowest loss {result.best_loss:.4g}"
-    display.note(f"{result.run.experiment.name}/{result.run.name}: {counted(result.epochs, 'epoch')}{reached}.")
+    display.note(f"{result.run.label}: {counted(result.epochs, 'epoch')}{reached}.")
     display.made({"checkpoint": result.checkpoint, "logs": result.run.folder, "settings": result.run.config})
 
 

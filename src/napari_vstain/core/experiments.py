@@ -20,6 +20,11 @@ class Run:
         return f"version_{self.number}"
 
     @property
+    def label(self) -> str:
+        """What a run is called where there are several experiments: ``experiment/version_0``."""
+        return f"{self.experiment.name}/{self.name}"
+
+    @property
     def folder(self) -> Path:
         """Logs and checkpoints."""
         return self.experiment.logs / self.name

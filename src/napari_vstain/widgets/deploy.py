@@ -3,17 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLineEdit
+from qtpy.QtWidgets import QFormLayout, QLineEdit
 
 from napari_vstain.core.errors import VstainError
-from napari_vstain.core.experiments import Run
 from napari_vstain.core.jobs import Job, JobStatus
 from napari_vstain.core.workspace import checked_name
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
+from napari_vstain.widgets.runs import RunChooser
 from napari_vstain.widgets.section import Condition, Section
 from napari_vstain.widgets.style import WRONG, note, primary, shrinkable
-from napari_vstain.widgets.threads import Latest
 
 
 class DeploySection(Section):
@@ -25,16 +24,13 @@ class DeploySection(Section):
         super().__init__(desk)
         self.job: Job[Any] | None = None
         self.onnx: Path | None = None
-        self._listing = Latest()
         self._build()
-        for signal in (self.session.workspace_changed, self.session.runs_changed):
-            self.hear(signal, self._list_runs)
-        self._list_runs()
+        self.runs.list_runs()
 
     def start(self) -> None:
         """Export the chosen run, in a process of its own."""
-        run = self.runs.currentData()
-        self.job = self.session.export(run, self.name.text().strip())
+        assert self.runs.run is not None  # the button says what is missing
+        self.job = self.session.export(self.runs.run, self.name.text().strip())
         self._describe()
         self.say(Condition.BUSY, "exporting")
         self.desk.pump.listen(self.job, self, finished=self._finish)
@@ -56,20 +52,8 @@ class DeploySection(Section):
         self.result.setVisible(True)
         self.say(Condition.DONE, onnx.name)
 
-    def _list_runs(self, *_: object) -> None:
-        if self.session.workspace is None:
-            self._show_runs([])
-            return
-        self.call(lambda progress: self.session.runs(), self._listing.ask(self._show_runs))
-
-    def _show_runs(self, runs: list[Run]) -> None:
-        self.runs.clear()
-        for run in runs:
-            self.runs.addItem(f"{run.experiment.name}/{run.name}", run)
-        self._suggest()
-
     def _suggest(self, *_: object) -> None:
-        run = self.runs.currentData()
+        run = self.runs.run
         if run is not None and not self.name.isModified():
             self.name.setText(f"{run.experiment.name}_{run.name}")
         self._describe()
@@ -99,7 +83,7 @@ class DeploySection(Section):
         return problem
 
     def _build(self) -> None:
-        self.runs = shrinkable(QComboBox())
+        self.runs = RunChooser(self)
         self.name = shrinkable(QLineEdit())
         rows = QFormLayout()
         rows.addRow("Run", self.runs)
@@ -114,7 +98,7 @@ class DeploySection(Section):
         self.result.setVisible(False)
         self.column.addWidget(self.result)
         self.go.clicked.connect(lambda: self.attempt(self.start))
-        self.runs.currentIndexChanged.connect(self._suggest)
+        self.runs.changed.connect(self._suggest)
         self.name.textChanged.connect(lambda: self._describe())
 
 

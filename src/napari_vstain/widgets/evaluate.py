@@ -7,7 +7,6 @@ from typing import Any
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QComboBox,
     QFileDialog,
     QFormLayout,
     QHeaderView,
@@ -16,13 +15,12 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
-from napari_vstain.core.experiments import Run
 from napari_vstain.core.jobs import Job, JobStatus
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
+from napari_vstain.widgets.runs import RunChooser
 from napari_vstain.widgets.section import Condition, Section
-from napari_vstain.widgets.style import note, primary, shrinkable
-from napari_vstain.widgets.threads import Latest
+from napari_vstain.widgets.style import note, primary
 from napari_vstain.widgets.wording import count
 
 COLUMNS = ("position", "predictor", "channel", "pearson", "ssim", "nrmse", "psnr", "mae")
@@ -38,16 +36,16 @@ class EvaluateSection(Section):
         super().__init__(desk)
         self.job: Job[Any] | None = None
         self.metrics: Path | None = None
-        self._listing = Latest()
+        self._evaluated = ""
         self._build()
-        for signal in (self.session.workspace_changed, self.session.dataset_changed, self.session.runs_changed):
-            self.hear(signal, self._list_runs)
-        self._list_runs()
+        self.hear(self.session.dataset_changed, self._describe)
+        self.runs.list_runs()
 
     def start(self) -> None:
         """Evaluate the chosen run."""
-        run = self.runs.currentData()
-        self.job = self.session.evaluate(run, self._positions())
+        assert self.runs.run is not None  # the button says what is missing
+        self._evaluated = self.runs.run.label
+        self.job = self.session.evaluate(self.runs.run, self._positions())
         self._describe()
         self.desk.pump.listen(self.job, self, finished=self._finish)
         self.say(Condition.BUSY, "evaluating")
@@ -86,7 +84,8 @@ class EvaluateSection(Section):
         rows = table_rows(result.table)
         self._fill(rows)
         self.save.setEnabled(True)
-        self.result.setText(f"Written to {self.metrics.relative_to(self.session.open_workspace.root)}")
+        where = self.metrics.relative_to(self.session.open_workspace.root)
+        self.result.setText(f"{self._evaluated}, written to {where}")
         self.result.setToolTip(str(self.metrics))
         self.result.setVisible(True)
         self.say(Condition.DONE, headline(result.table))
@@ -101,20 +100,7 @@ class EvaluateSection(Section):
         self.table.setFixedHeight(height)
         self.table.setVisible(bool(rows))
 
-    def _list_runs(self, *_: object) -> None:
-        workspace = self.session.workspace
-        if workspace is None:
-            self._show_runs([])
-            return
-        self.call(lambda progress: self.session.runs(), self._listing.ask(self._show_runs))
-
-    def _show_runs(self, runs: list[Run]) -> None:
-        self.runs.clear()
-        for run in runs:
-            self.runs.addItem(f"{run.experiment.name}/{run.name}", run)
-        self._describe()
-
-    def _describe(self) -> None:
+    def _describe(self, *_: object) -> None:
         why = self._why_not()
         self.go.setEnabled(not why and self.job is None)
         self.go.setToolTip(why or "Predicts what is not predicted yet, and compares it with the target.")
@@ -137,7 +123,7 @@ class EvaluateSection(Section):
         return "" if self._positions() else "No position was kept for the test: tick “every position”."
 
     def _build(self) -> None:
-        self.runs = shrinkable(QComboBox())
+        self.runs = RunChooser(self)
         rows = QFormLayout()
         rows.addRow("Run", self.runs)
         self.column.addLayout(rows)
@@ -163,7 +149,8 @@ class EvaluateSection(Section):
         self.result.setVisible(False)
         self.column.addWidget(self.result)
         self.go.clicked.connect(lambda: self.attempt(self.start))
-        self.every.toggled.connect(lambda: self._describe())
+        self.runs.changed.connect(self._describe)
+        self.every.toggled.connect(self._describe)
         self.save.clicked.connect(self._ask)
 
     def _ask(self) -> None:

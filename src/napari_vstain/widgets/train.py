@@ -107,10 +107,10 @@ class TrainSection(Section):
         verb = "Stopped after" if stopped else "Trained"
         self.result.setText(
             f"{verb} {count(result.epochs, 'epoch')}: best loss {result.best_loss:.4g}. "
-            f"Saved as {result.run.experiment.name}/{result.run.name}, ready in Predict."
+            f"Saved as {result.run.label}, ready in Predict."
         )
         self.result.setToolTip(str(result.checkpoint))
-        self.say(Condition.DONE, f"{result.run.experiment.name}/{result.run.name}")
+        self.say(Condition.DONE, result.run.label)
 
     def _halt(self) -> None:
         if self.job is not None:

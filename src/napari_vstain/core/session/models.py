@@ -32,7 +32,7 @@ class Model:
     @property
     def name(self) -> str:
         """For people: ``experiment/version_0``, or the file's name."""
-        return f"{self.run.experiment.name}/{self.run.name}" if self.run else self.path.name
+        return self.run.label if self.run else self.path.name
 
 
 class PredictorCache:

@@ -134,7 +134,7 @@ def _check_resume(path: str | None) -> None:
 
 def _in_run(spec: ModelSpec, run: Run) -> ModelSpec:
     training = {"experiment": run.experiment.name, "run": run.name, "config": run.config.name, **spec.training}
-    return spec.model_copy(update={"name": f"{run.experiment.name}/{run.name}", "training": training})
+    return spec.model_copy(update={"name": run.label, "training": training})
 
 
 def _save_settings(settings: TrainSettings, parts: Parts, run: Run, dataset: str) -> None:

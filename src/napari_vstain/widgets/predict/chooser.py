@@ -90,7 +90,7 @@ class ModelChooser(QWidget):
         self.models.blockSignals(True)
         self.models.clear()
         for run in runs:
-            self.models.addItem(f"{run.experiment.name}/{run.name}", run)
+            self.models.addItem(run.label, run)
         self.models.blockSignals(False)
         self.show_model(self._session.model)
         self._runs = runs
