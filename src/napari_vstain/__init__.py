@@ -7,22 +7,23 @@
 The public names are imported when they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from napari_vstain.core.lazy import lazily
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "ModelSpec": ("napari_vstain.core.models", "ModelSpec"),
-    "Session": ("napari_vstain.core.session", "Session"),
-    "Workspace": ("napari_vstain.core.workspace", "Workspace"),
-    "evaluate": ("napari_vstain.api", "evaluate"),
-    "export": ("napari_vstain.api", "export"),
-    "open_dataset": ("napari_vstain.core.data", "open_dataset"),
-    "predict": ("napari_vstain.api", "predict"),
-    "predict_lazy": ("napari_vstain.core.inference", "predict_lazy"),
-    "preprocess": ("napari_vstain.api", "preprocess"),
-    "train": ("napari_vstain.api", "train"),
+    "ModelSpec": "core.models",
+    "Session": "core.session",
+    "Workspace": "core.workspace",
+    "evaluate": "api",
+    "export": "api",
+    "open_dataset": "core.data",
+    "predict": "api",
+    "predict_lazy": "core.inference",
+    "preprocess": "api",
+    "train": "api",
 }
 
 if TYPE_CHECKING:
@@ -48,11 +49,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _PUBLIC[name]
-    return getattr(import_module(module), attribute)
+__getattr__ = lazily(__name__, _PUBLIC)
 
 
 def __dir__() -> list[str]:

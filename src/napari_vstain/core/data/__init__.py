@@ -3,13 +3,13 @@
 Importing this loads neither zarr nor dask.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_vstain.core.data.attributes import record, recorded
 from napari_vstain.core.data.dataset import Dataset, DatasetKind, open_dataset
 from napari_vstain.core.data.pixels import write_pixels
 from napari_vstain.core.data.position import Position
+from napari_vstain.core.lazy import lazily
 
 if TYPE_CHECKING:
     from napari_vstain.core.data.importing import ImportResult, ImportSettings, run_import
@@ -41,8 +41,4 @@ __all__ = [
     "write_pixels",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(name)
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = lazily(__name__, _LAZY)

@@ -3,8 +3,9 @@
 Importing this loads neither torch nor pandas.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from napari_vstain.core.lazy import lazily
 
 if TYPE_CHECKING:
     from napari_vstain.core.evaluation.baseline import Baseline, fit_baseline
@@ -41,8 +42,4 @@ __all__ = [
     "run",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(name)
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = lazily(__name__, _LAZY)

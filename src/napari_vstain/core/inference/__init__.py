@@ -1,7 +1,8 @@
 """Stage 3, prediction: one click, the same however it is tiled, seen as it comes. Importing this loads no framework."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from napari_vstain.core.lazy import lazily
 
 if TYPE_CHECKING:
     from napari_vstain.core.inference.cells import Area
@@ -48,8 +49,4 @@ __all__ = [
     "run",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(name)
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = lazily(__name__, _LAZY)

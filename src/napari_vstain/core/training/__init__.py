@@ -1,8 +1,8 @@
 """Training of networks with Lightning. Importing this loads neither torch nor Lightning."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from napari_vstain.core.lazy import lazily
 from napari_vstain.core.training.results import BatchLoss, EpochLosses, TrainResult
 from napari_vstain.core.training.settings import TrainSettings
 
@@ -11,8 +11,4 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchLoss", "EpochLosses", "TrainResult", "TrainSettings", "run"]
 
-
-def __getattr__(name: str) -> Any:
-    if name != "run":
-        raise AttributeError(name)
-    return import_module(f"{__name__}.stage").run
+__getattr__ = lazily(__name__, {"run": "stage"})
