@@ -1,4 +1,7 @@
-"""Properties are judged by their result, not by how fast a busy machine finds it; no user's cache is touched."""
+"""Properties are judged by their result, not by how fast a busy machine finds it; no user's cache is touched.
+
+Also what tests of several layers share: a small disk, a plate, a workspace.
+"""
 
 import itertools
 import os
@@ -9,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from napari_vstain.core.workspace import Workspace
 
 os.environ.setdefault("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")  # a thread that touches a layer is an error
 os.environ.setdefault("VSTAIN_WARM_UP", "0")  # no imports in the background of a test
@@ -46,3 +51,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("needs the right to mount a small disk")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six simulated fields."""
+    from napari_vstain.core.data import simulate_plate
+
+    return simulate_plate(tmp_path_factory.mktemp("plate") / "cells.zarr", wells=("A/1", "B/2"), fields=3, size=160)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, plate: Path) -> Workspace:
+    """A workspace to which the plate is linked."""
+    made = Workspace.create(tmp_path / "study")
+    made.link_dataset(plate)
+    return made

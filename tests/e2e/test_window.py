@@ -5,28 +5,10 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import numpy as np
-import pytest
-
-from napari_vstain.core.workspace import Workspace
 
 PATIENCE_MS = 240_000
-
-
-@pytest.fixture(scope="module")
-def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from napari_vstain.core.data import simulate_plate
-
-    return simulate_plate(tmp_path_factory.mktemp("plate") / "cells.zarr", wells=("A/1", "B/2"), fields=3, size=160)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, plate: Path) -> Workspace:
-    made = Workspace.create(tmp_path / "study")
-    made.link_dataset(plate)
-    return made
 
 
 def test_open_train_predict_export_metrics_and_onnx(make_napari_viewer_proxy, qtbot, workspace, tmp_path):

@@ -1,26 +1,9 @@
-"""What the window's tests share: a small plate, a small untrained model, a workspace, a viewer with a desk."""
+"""What the window's tests share: a small untrained model, a viewer with a desk."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-from napari_vstain.core.workspace import Workspace
-
-
-@pytest.fixture(scope="session")
-def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from napari_vstain.core.data import simulate_plate
-
-    return simulate_plate(tmp_path_factory.mktemp("plate") / "cells.zarr", wells=("A/1", "B/2"), fields=3, size=160)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, plate: Path) -> Workspace:
-    """A workspace to which the plate is linked."""
-    made = Workspace.create(tmp_path / "study")
-    made.link_dataset(plate)
-    return made
 
 
 @pytest.fixture(scope="session")
