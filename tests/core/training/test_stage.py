@@ -290,7 +290,7 @@ WRONG = {
     "a constant target": (quick(targets=["Flat"]), DatasetError, "constant"),
     "a position that is not there": (quick(train=["Z/9/9"]), ChannelError, "Z/9/9"),
     "a test that is trained on": (quick(test=[KEYS[0]]), SettingsError, "keep the test apart"),
-    "a patch larger than the image": (quick(patch_px=50), SettingsError, "choose at most 48 px"),
+    "a patch larger than the image": (quick(patch_px=50), SettingsError, "choose 48 px or less"),
     "a patch off the stride": (quick(patch_px=15), SettingsError, "multiple of the network's stride, 2 px"),
     "a network of other channels": (
         changed(quick(), "model.init_args.network.init_args.in_channels", 2), SettingsError, "cannot take 1 sources",

@@ -16,6 +16,8 @@ from napari_vstain.core.training.patch_settings import PatchSettings
 Array = npt.NDArray[np.float32]
 Scaling = tuple[Array, Array]
 """Offset and divisor of every channel, each (C, 1, 1, 1)."""
+USUAL_STRIDE = 16
+"""What is proposed is a multiple of it, in pixels: most networks' total strides divide it."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,8 @@ def _check_fit(stack: Stack, settings: PatchSettings) -> None:
         )
     if inner > min(plane) or margin >= min(plane):
         rule = f"is larger than position {stack.position.key} of {plane[0]} × {plane[1]} px"
-        raise SettingsError("patch size", f"{settings.size_px} px", rule, f"choose at most {min(plane)} px")
+        fits = min(plane) // USUAL_STRIDE * USUAL_STRIDE or min(plane)
+        raise SettingsError("patch size", f"{settings.size_px} px", rule, f"choose {fits} px or less")
     if settings.z_window > depth:
         rule = f"position {stack.position.key} has {depth}"
         raise SettingsError("slices of a patch", settings.z_window, rule, f"choose at most {depth}")
