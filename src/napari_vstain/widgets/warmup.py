@@ -1,17 +1,19 @@
-"""The heavy modules are imported in the background while the user looks around, and cost the window little."""
+"""The heavy modules, and all units, are loaded in the background while the user looks around, and cost little."""
 
 import gc
 import importlib
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_vstain.core.jobs import JobStatus
 from napari_vstain.core.progress import Progress
 from napari_vstain.widgets.threads import Pump, Starter
+from napari_vstain.widgets.units import read_units, use_units
 
 DELAY_MS = 2000
 PAUSE_S = 0.03
@@ -37,9 +39,9 @@ class WarmUp(QObject):
     def __init__(self, pump: Pump, starter: Starter, modules: Sequence[str] = HEAVY) -> None:
         super().__init__()
         self.gap_max_ms = 0.0
-        """The largest gap of a 5 ms main-thread timer while modules were imported."""
+        """The largest gap of a 5 ms main-thread timer while all was loaded."""
         self.worst = ""
-        """The module that made it."""
+        """What made it."""
         self.done = False
         self._pump, self._starter, self._modules = pump, starter, tuple(modules)
         self._now = ""
@@ -63,8 +65,8 @@ class WarmUp(QObject):
             return
         self._last = time.perf_counter()
         self._clock.start()
-        job = self._starter.start(lambda progress: self._import(modules, progress), "warm-up", quiet=True)
-        self._pump.listen(job, self, finished=self._finish)
+        job = self._starter.start(lambda progress: self._load(modules, progress), "warm-up", quiet=True)
+        self._pump.listen(job, self, produced=use_units, finished=self._finish)
 
     def stop(self) -> None:
         """Start nothing any more."""
@@ -77,12 +79,14 @@ class WarmUp(QObject):
         """Let everything be collected again."""
         gc.unfreeze()
 
-    def _import(self, modules: Sequence[str], progress: Progress) -> None:
-        for name in modules:
+    def _load(self, modules: Sequence[str], progress: Progress) -> None:
+        steps: dict[str, Callable[[], object]] = {"units": lambda: progress.produce(read_units())}
+        steps |= {name: partial(importlib.import_module, name) for name in modules}
+        for name, load in steps.items():
             progress.check()
             self._now = name
             try:
-                importlib.import_module(name)
+                load()
             except ImportError:
                 _log.debug("%s is not installed", name)
             gc.freeze()
