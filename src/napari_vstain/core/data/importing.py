@@ -14,7 +14,7 @@ from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION
 from napari_vstain.core.data.building import building
 from napari_vstain.core.data.ngff import Limits
 from napari_vstain.core.data.pattern import FilePattern
-from napari_vstain.core.data.pixels import Image, writing_pixels
+from napari_vstain.core.data.pixels import Image, PixelWriter, writing_pixels
 from napari_vstain.core.data.plate import PlateWriter, create_plate
 from napari_vstain.core.data.sources import Source, gather_sources
 from napari_vstain.core.progress import Progress
@@ -117,20 +117,27 @@ def _write(
     shape = alignment.cropped(source.shape)
     offset = (0.0, alignment.top * spacing[1], alignment.left * spacing[2]) if spacing else (0.0, 0.0, 0.0)
     array = plate.add_position(key, shape, source.dtype, spacing, offset)
-    limits: dict[str, Limits] = {}
-    every = -(-shape[0] * shape[2] // LOOKED_AT)
     with writing_pixels(array) as write:
-        for c, channel in enumerate(source.channels):
-            rows, columns = alignment.region(key, channel, source.shape)
-            seen: list[Image] = []
-            for t, z, plane in source.planes(channel):
-                write(plane[None, None, None, rows, columns], (t, c, z, 0, 0))
-                if (t * shape[2] + z) % every == 0:
-                    seen.append(plane[rows, columns][::4, ::4])
-                progress.advance(message=source.name)
-            limits[channel] = _limits(np.stack(seen))
+        limits = {
+            channel: _copy(source, channel, alignment.region(key, channel, source.shape), write, progress)
+            for channel in source.channels
+        }
     plate.set_contrast_limits(key, limits)
     plate.set_attribute(OURS, _note(_provenance(key, source, alignment)), key)
+
+
+def _copy(source: Source, channel: str, region: tuple[slice, slice], write: PixelWriter, progress: Progress) -> Limits:
+    """Write one channel, and return between which intensities it is best shown."""
+    c, (times, _, slices, *_) = source.channels.index(channel), source.shape
+    every = -(-times * slices // LOOKED_AT)
+    seen: list[Image] = []
+    for t, z, whole in source.planes(channel):
+        plane = whole[region]
+        write(plane[None, None, None], (t, c, z, 0, 0))
+        if (t * slices + z) % every == 0:
+            seen.append(plane[::4, ::4])
+        progress.advance(message=source.name)
+    return _limits(np.stack(seen))
 
 
 def _provenance(key: str, source: Source, alignment: Alignment) -> dict[str, Any]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 TCZYX = tuple[int, int, int, int, int]
 Image = npt.NDArray[Any]
+PixelWriter = Callable[[Image, Sequence[int]], None]
+"""Writes pixels, (T, C, Z, Y, X), from a start on."""
 PENDING = 16
 """Chunks that wait to be written while the next are made."""
 _DAMAGED = (OSError, RuntimeError, ValueError, EOFError, TypeError, KeyError, zlib.error)
@@ -123,8 +125,8 @@ def write_pixels(array: "zarr.Array[Any]", pixels: Image, start: Sequence[int] =
 
 
 @contextmanager
-def writing_pixels(array: "zarr.Array[Any]") -> "Iterator[Callable[[Image, Sequence[int]], None]]":
-    """Yield a function that writes pixels, (T, C, Z, Y, X), from a start on, while its caller makes the next ones.
+def writing_pixels(array: "zarr.Array[Any]") -> Iterator[PixelWriter]:
+    """Yield a function that writes while its caller makes the next pixels; no two calls may share a chunk.
 
     When the block ends, well or not, nothing is being written any more. (Assigned at once, zarr 3 goes on writing the
     other chunks after one has failed, and brings a folder back that was deleted meanwhile.) An error is raised by a
