@@ -15,12 +15,12 @@ def use_units(registry: Any | None) -> None:
     import pint
 
     if registry is not None and _unread():
-        pint.set_application_registry(registry)  # type: ignore[no-untyped-call]
+        pint.set_application_registry(registry)
 
 
 def _unread() -> bool:
     import pint
     from pint.registry import LazyRegistry
 
-    now = pint.get_application_registry()  # type: ignore[no-untyped-call]
+    now = pint.get_application_registry()
     return isinstance(now.get(), LazyRegistry)  # it becomes another class when it is first used
