@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,10 @@ from napari_vstain.widgets.warmup import WarmUp
 atexit.register(gc.freeze)  # nothing is searched for garbage any more: leaving takes 0.7 s instead of 3
 
 
+TURN_S = 0.001
+"""How long the window waits at most for its turn while another thread runs Python; 5 ms by default."""
+
+
 class Desk:
     """Session, pump and our layers of one viewer. It holds the viewer weakly, so that it keeps no window alive."""
 
@@ -27,6 +32,7 @@ class Desk:
         self._viewer = weakref.ref(bare(viewer))
         self.session = Session()
         self.session.threads = max((os.cpu_count() or 2) - 1, 1)  # the window keeps a core for itself
+        sys.setswitchinterval(min(sys.getswitchinterval(), TURN_S))
         self.pump = Pump()
         self.book = Book()
         self.predictions = Predictions()
