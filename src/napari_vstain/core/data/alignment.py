@@ -116,8 +116,10 @@ def _shifts_of(source: Source, reference: str, limit_px: int, progress: Progress
     shifts = {}
     for channel in source.channels:
         progress.check()
-        moved = source.plane(channel, 0, middle)
-        shifts[channel] = Shift() if channel == reference else find_shift(still, moved, limit_px)
+        if channel == reference:
+            shifts[channel] = Shift()
+        else:
+            shifts[channel] = find_shift(still, source.plane(channel, 0, middle), limit_px)
     return shifts
 
 
