@@ -1,0 +1,57 @@
+"""What a stage cannot use is named with its reason and left out, and the rest goes on: one policy for all stages."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from napari_vstain.core.errors import DatasetError
+
+MOST_NAMED = 3
+"""How many of those left out a headline names; a list names all."""
+
+
+class LeftOut(NamedTuple):
+    """A position, or one channel of it, that a stage did not use."""
+
+    position: str
+    """Its key, ``row/column/field``; or the file, where there is no position yet."""
+    reason: str
+    """Why, as the end of a sentence that begins with the position: ``is empty in Phase``."""
+
+    def __str__(self) -> str:
+        return f"{self.position} {self.reason}"
+
+
+def outcome(verb: str, done: int, left_out: Sequence[LeftOut], noun: str = "positions") -> str:
+    """Return how many were done of how many, and why not all: "Predicted 94 of 96 positions: B/02/1 is empty in Phase."
+
+    Parameters
+    ----------
+    verb : str
+        In the past tense, capitalized: ``"Predicted"``.
+    done : int
+        How many were done.
+    left_out : sequence of LeftOut
+        Those that were not; one of several reasons counts once.
+    """
+    missing = len({one.position for one in left_out})
+    if not missing:
+        return f"{verb} {done} {noun if done != 1 else noun.removesuffix('s')}."
+    named = ", ".join(map(str, left_out[:MOST_NAMED]))
+    more = f", and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
+    return f"{verb} {done} of {done + missing} {noun}: {named}{more}."
+
+
+def check_left_out(done: int, left_out: Sequence[LeftOut], strict: bool) -> None:
+    """Refuse when nothing can be used, or, if `strict`, when anything cannot.
+
+    Raises
+    ------
+    DatasetError
+        Naming the first of those left out, with its reason.
+    """
+    if not left_out or (done and not strict):
+        return
+    first, more = left_out[0], len(left_out) - 1
+    rule = first.reason + (f", and {more} more cannot be used either" if more else "")
+    remedy = "leave it out with `positions`, or run without `strict`" if done else "choose positions that can be used"
+    raise DatasetError("position", first.position, rule, remedy)

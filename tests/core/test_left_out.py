@@ -1,0 +1,29 @@
+"""What cannot be used is named and left out; only where nothing is left, or on request, is it an error."""
+
+import pytest
+
+from napari_vstain.core.errors import DatasetError
+from napari_vstain.core.left_out import LeftOut, check_left_out, outcome
+
+EMPTY = LeftOut("B/02/1", "is empty in Phase")
+MISSING = LeftOut("B/02/2", "is not there")
+
+
+def test_the_outcome_says_how_many_of_how_many_and_why() -> None:
+    assert outcome("Predicted", 94, [EMPTY, MISSING]) == (
+        "Predicted 94 of 96 positions: B/02/1 is empty in Phase, B/02/2 is not there."
+    )
+    assert outcome("Predicted", 1, []) == "Predicted 1 position."
+
+
+def test_a_position_with_two_reasons_counts_once() -> None:
+    both = [EMPTY, LeftOut("B/02/1", "is constant in Nuclei")]
+    assert outcome("Predicted", 3, both).startswith("Predicted 3 of 4 positions: ")
+
+
+def test_the_rest_goes_on_unless_nothing_is_left_or_strict() -> None:
+    check_left_out(1, [EMPTY], strict=False)
+    check_left_out(1, [], strict=True)
+    for done, strict in [(0, False), (1, True)]:
+        with pytest.raises(DatasetError, match="B/02/1.*is empty in Phase, and 1 more"):
+            check_left_out(done, [EMPTY, MISSING], strict)
