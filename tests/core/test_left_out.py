@@ -25,5 +25,5 @@ def test_the_rest_goes_on_unless_nothing_is_left_or_strict() -> None:
     check_left_out(1, [EMPTY], strict=False)
     check_left_out(1, [], strict=True)
     for done, strict in [(0, False), (1, True)]:
-        with pytest.raises(DatasetError, match="B/02/1.*is empty in Phase, and 1 more"):
+        with pytest.raises(DatasetError, match=r"B/02/1.*is empty in Phase, and 1 more"):
             check_left_out(done, [EMPTY, MISSING], strict)

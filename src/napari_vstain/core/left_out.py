@@ -22,7 +22,7 @@ class LeftOut(NamedTuple):
 
 
 def outcome(verb: str, done: int, left_out: Sequence[LeftOut], noun: str = "positions") -> str:
-    """Return how many were done of how many, and why not all: "Predicted 94 of 96 positions: B/02/1 is empty in Phase."
+    """Return how many were done of how many, and why not all: "Predicted 1 of 2 positions: B/02/1 is empty in Phase".
 
     Parameters
     ----------
