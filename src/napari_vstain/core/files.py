@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and a disk that refuses says so in one sentence."""
+"""Files are written whole or not at all; what a disk refuses, or a file holds, is said in one sentence."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from tempfile import NamedTemporaryFile
 
 import platformdirs
 
-from napari_vstain.core.errors import StorageError
+from napari_vstain.core.errors import DatasetError, StorageError, VstainError
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space and run the same command again"),
@@ -18,6 +18,46 @@ _REASONS = {
     errno.EACCES: ("you may not write there", "choose another folder or ask for permission"),
     errno.EPERM: ("you may not write there", "choose another folder or ask for permission"),
 }
+
+
+_OUR_FAULT = (NameError, ImportError)
+"""What no file provokes, whatever it holds."""
+
+
+@contextmanager
+def reading(
+    field: str,
+    value: object,
+    rule: str = "cannot be read",
+    remedy: str = "restore it from a copy, or choose another",
+    *,
+    kind: type[VstainError] = DatasetError,
+    because: bool = True,
+) -> Iterator[None]:
+    """Turn *whatever* is raised inside into one sentence of class `kind`, with the exception as its cause.
+
+    For narrow blocks that do nothing but parse what comes from outside, with libraries that raise what they like:
+    a list of their exceptions is never complete. Errors that are sentences already pass as they are.
+
+    Parameters
+    ----------
+    field, value, rule, remedy
+        As `VstainError` takes them. A file that is not there, may not be read, is nested too deeply or states sizes
+        beyond the memory has a rule and a remedy of its own.
+    kind : type
+        The class that is raised.
+    because : bool
+        Put the first line of the exception behind the rule, in brackets.
+    """
+    try:
+        yield
+    except (VstainError, *_OUR_FAULT):
+        raise
+    except Exception as error:
+        known = _known_trouble(error)
+        said = _first_line(error) if because else ""
+        rule, remedy = known or (f"{rule} ({said})" if said else rule, remedy)
+        raise kind(field, value, rule, remedy) from error
 
 
 @contextmanager
@@ -72,6 +112,28 @@ def state_folder(name: str) -> Path:
     """Return the folder `name` for what is remembered of a user's work, in $VSTAIN_STATE or where this system does."""
     root = os.environ.get("VSTAIN_STATE") or platformdirs.user_state_dir("napari-vstain", appauthor=False)
     return Path(root) / name
+
+
+def _known_trouble(error: Exception) -> tuple[str, str] | None:
+    """Return the rule and the remedy of what is the same for every kind of file, or None."""
+    if isinstance(error, FileNotFoundError):
+        return "is not there", "check the path"
+    if isinstance(error, PermissionError):
+        return "may not be read by you", "ask for permission"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder", "choose a file"
+    if isinstance(error, RecursionError):
+        return "is nested too deeply to be read", "restore it from a copy, or choose another"
+    if isinstance(error, MemoryError):
+        return "asks for more memory than there is", "check the sizes that it states, or free some memory"
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an exception says, on one line that can be printed, at most 200 characters."""
+    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    printable = "".join(character if character.isprintable() else "?" for character in line.strip())
+    return printable[:200].rstrip(".")
 
 
 def _flush(path: Path) -> None:
