@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from napari_vstain.cli.evaluate import means
+from napari_vstain.cli.evaluate import show_means
 from napari_vstain.cli.options import add_options, chosen
 from napari_vstain.cli.picture import Panel, limits_of, save_picture
 from napari_vstain.cli.running import run_shown
@@ -198,7 +198,8 @@ def draw_predictions(experiment: Experiment, plate: Path, positions: Iterable[st
 
 def report(result: DemoResult, display: Display) -> None:
     """Show the metrics of the model and the trivial baseline, and what is where."""
-    display.table("Unseen positions (simulated images)", *means(result.table))
+    display.note("All images are simulated.")
+    show_means(result.table, display)
     display.made(
         {
             "picture": result.picture,

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from napari_vstain.cli.terminal import Display, counted
+from napari_vstain.cli.terminal import Display
 from napari_vstain.cli.verb import StageVerb
-from napari_vstain.core.evaluation import EvaluateResult, EvaluateSettings, run
+from napari_vstain.core.evaluation import METRICS, EvaluateResult, EvaluateSettings, headlines, run, summarize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,26 +18,26 @@ _EXAMPLES = """\
   vstain evaluate first --positions B/03/0 --masks whole foreground
   vstain evaluate first --dataset others                    predictions of another dataset
 """
-_METRICS = ("pearson", "ssim", "nrmse", "psnr", "mae")
 
 
 def report(result: EvaluateResult, display: Display) -> None:
-    """Show the mean of each metric over the positions, for the model and the baseline."""
+    """Show the means by part of the split, the test first, then in one sentence what they are worth."""
     for warning in result.warnings:
         display.note(f"Careful: {warning}")
-    title = f"Means over {counted(len(result.positions), 'position')}: {', '.join(result.positions[:6])}"
-    display.table(title + (" …" if len(result.positions) > 6 else ""), *means(result.table))
+    show_means(result.table, display)
     display.made({"metrics": result.metrics, "explained": result.readme, "settings": result.config})
 
 
-def means(table: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows that say each target's metrics over whole volumes, model and baseline."""
-    names = [name for name in _METRICS if name in table]
-    keys = ["channel", "mask", "predictor"]
-    whole = table[table["level"] == "volume"] if (table["level"] == "volume").any() else table
-    averages = whole.groupby(keys, sort=False)[names].mean()
-    rows = [[*key, *(f"{value:.4g}" for value in averages.loc[key])] for key in averages.index]
-    return [*keys, *names], rows
+def show_means(table: "pd.DataFrame", display: Display) -> None:
+    """Show a table of means, a row for each part, channel, mask and predictor, and a headline for each channel."""
+    columns = ["positions", "channel", "mask", "predictor", *METRICS]
+    rows = [
+        [one.of, one.channel, one.mask, one.predictor, *(f"{one.metrics[name]:.4g}" for name in METRICS)]
+        for one in summarize(table)
+    ]
+    display.table("Means", columns, rows)
+    for headline in headlines(table):
+        display.note(f"{'Careful: ' if headline.below_baseline or not headline.unseen else ''}{headline}.")
 
 
 VERB = StageVerb(

@@ -9,6 +9,7 @@ from pydantic import Field
 from napari_vstain.cli.options import chosen
 from napari_vstain.cli.terminal import Display, counted
 from napari_vstain.cli.verb import StageVerb
+from napari_vstain.core.models.split import Split
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings, resolve
 from napari_vstain.core.training import TrainResult, TrainSettings
@@ -35,7 +36,9 @@ class TrainForm(Settings):
     sources: tuple[str, ...] = Field(title="Sources", description="Label-free channels to predict from.")
     targets: tuple[str, ...] = Field(title="Targets", description="Stain channels to predict.")
     train_on: tuple[str, ...] = Field(
-        (), title="Train on", description="Positions to learn from; without these three lists, all are split by chance."
+        (),
+        title="Train on",
+        description="Positions to learn from; without these three lists all are split, wells kept together.",
     )
     validate_on: tuple[str, ...] = Field(
         (), title="Validate on", description="Positions that choose the best epoch, never learned from."
@@ -109,6 +112,10 @@ def report(result: TrainResult, display: Display) -> None:
     """Show what the run reached, and where it is."""
     reached = "" if math.isnan(result.best_loss) else f"; lowest loss {result.best_loss:.4g}"
     display.note(f"{result.run.label}: {counted(result.epochs, 'epoch')}{reached}.")
+    split = Split.of(result.spec)
+    display.note(f"Positions: {split}.")
+    for caution in split.cautions:
+        display.note(f"Careful: {caution}")
     display.made({"checkpoint": result.checkpoint, "logs": result.run.folder, "settings": result.run.config})
 
 

@@ -201,7 +201,8 @@ def test_the_card_quotes_the_metrics_of_this_model(workspace):
     text = result.readme.read_text()
     for predictor in ("model", "baseline"):
         row = table.query("predictor == @predictor and channel == 'Nuclei' and level == 'volume'").iloc[0]
-        assert f"| Nuclei | test | whole | {predictor} | 1 | {row['pearson']:.4g} | {row['ssim']:.4g} |" in text
+        assert f"| 1 test position | Nuclei | whole | {predictor} | {row['pearson']:.4g} | {row['ssim']:.4g} |" in text
+    assert "over 1 test position" in text
 
 
 def test_a_file_that_computes_something_else_is_refused_and_leaves_nothing(workspace, monkeypatch):

@@ -1,18 +1,21 @@
-"""A split keeps its parts apart, whatever else is in the dataset."""
+"""A split keeps its parts apart, has exact shares, and keeps wells together, whatever the plate."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_vstain.core.errors import ChannelError, SettingsError
-from napari_vstain.core.training.splits import Split, hash_split
+from napari_vstain.core.models import ModelSpec, OutputSpec
+from napari_vstain.core.models.split import Split, well_of
+from napari_vstain.core.training.splits import propose_split
 
-KEYS = st.lists(st.from_regex(r"[A-H]/[1-9]/[0-9]", fullmatch=True), min_size=1, max_size=40, unique=True)
+KEYS = st.lists(st.from_regex(r"[A-H]/[1-9]/[0-9]", fullmatch=True), min_size=1, max_size=60, unique=True)
+SEEDS = st.integers(0, 9)
 
 
-@given(KEYS, st.integers(0, 9))
-def test_every_position_is_in_one_part_and_there_is_always_something_to_learn_and_to_check(keys, salt):
-    split = hash_split(keys, salt)
+@given(KEYS, SEEDS)
+def test_every_position_is_in_one_part_and_there_is_always_something_to_learn_and_to_check(keys, seed):
+    split = propose_split(keys, seed)
     assert split.train
     assert split.validate
     if len(keys) > 1:
@@ -22,20 +25,62 @@ def test_every_position_is_in_one_part_and_there_is_always_something_to_learn_an
     assert split.checked(keys) == split
 
 
-@given(KEYS, st.integers(0, 9), st.randoms())
-def test_the_order_of_the_positions_does_not_matter(keys, salt, random):
-    shuffled = random.sample(keys, len(keys))
-    first, second = hash_split(keys, salt), hash_split(shuffled, salt)
-    assert (set(first.train), set(first.validate), set(first.test)) == tuple(
-        map(set, (second.train, second.validate, second.test))
+@given(KEYS, SEEDS, st.randoms())
+def test_the_order_of_the_positions_does_not_matter(keys, seed, random):
+    first, second = propose_split(keys, seed), propose_split(random.sample(keys, len(keys)), seed)
+    assert first.parts == second.parts
+
+
+@given(KEYS, SEEDS)
+def test_fields_of_one_well_lie_on_one_side_where_there_are_three_wells(keys, seed):
+    if len({well_of(key) for key in keys}) < 3:
+        return
+    by_well = {}
+    for key, part in propose_split(keys, seed).parts.items():
+        by_well.setdefault(well_of(key), set()).add(part)
+    assert all(len(parts) == 1 for parts in by_well.values())
+
+
+@given(st.integers(3, 200), SEEDS)
+def test_fields_of_one_well_have_exact_shares(count, seed):
+    split = propose_split([f"0/0/{number}" for number in range(count)], seed)
+    share = max(1, 0.15 * count)
+    assert abs(len(split.validate) - share) <= 0.5
+    assert abs(len(split.test) - share) <= 0.5
+
+
+@given(st.integers(3, 24), st.integers(1, 9), SEEDS)
+def test_wells_of_one_size_have_shares_exact_to_half_a_well(wells, fields, seed):
+    split = propose_split([f"A/{well}/{field}" for well in range(wells) for field in range(fields)], seed)
+    share = max(fields, 0.15 * wells * fields)
+    for part in (split.validate, split.test):
+        assert abs(len(part) - share) <= 0.5 * fields
+
+
+@given(st.lists(st.integers(1, 30), min_size=3, max_size=20), SEEDS)
+def test_a_large_well_is_learned_from_and_never_takes_the_place_of_the_others(sizes, seed):
+    keys = [f"A/{well}/{field}" for well, fields in enumerate(sizes) for field in range(fields)]
+    split = propose_split(keys, seed)
+    assert len(split.train) >= max(sizes)
+
+
+def test_the_model_says_its_own_split():
+    spec = ModelSpec(
+        sources=("Phase",),
+        outputs=(OutputSpec(channels=("Nuclei",)),),
+        training={"positions": {"train": ["A/1/0"], "validate": ["A/1/0"], "test": ["A/2/0"]}},
     )
+    assert Split.of(spec) == Split(("A/1/0",), ("A/1/0",), ("A/2/0",))
+    assert Split.of(spec).parts == {"A/1/0": "train", "A/2/0": "test"}
+    assert Split.of(spec.model_copy(update={"training": {}})) == Split(())
 
 
-def test_a_position_keeps_its_place_when_others_come():
-    keys = [f"A/{column}/{field}" for column in range(12) for field in range(5)]
-    before, after = hash_split(keys[:40]), hash_split(keys)
-    assert set(before.train) <= set(after.train)
-    assert set(before.test) <= set(after.test)
+def test_what_flatters_is_said():
+    assert "A/1/0 is learned from and validated on" in " ".join(propose_split(["A/1/0"]).cautions)
+    assert "No position is kept for the test" in " ".join(propose_split(["A/1/0", "A/1/1"]).cautions)
+    assert "Fields of wells A/1" in " ".join(Split(("A/1/0",), ("A/2/0",), ("A/1/1",)).cautions)
+    assert not propose_split([f"A/{well}/0" for well in range(1, 9)]).cautions
+    assert not Split(()).cautions
 
 
 @pytest.mark.parametrize(

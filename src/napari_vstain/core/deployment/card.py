@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from napari_vstain.core.deployment.check import LIMIT, Difference
 from napari_vstain.core.deployment.example import example
 from napari_vstain.core.models import Dimensions, ModelSpec, OutputKind
+from napari_vstain.core.models.split import Split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,26 +125,27 @@ def _training(spec: ModelSpec) -> str:
             for part, text in _PARTS.items()
             if positions.get(part)
         ]
+        lines += [f"- careful: {caution}" for caution in Split.of(spec).cautions]
     return "\n".join(lines) or "Nothing is recorded."
 
 
 def _metrics(metrics: "pd.DataFrame | None") -> str:
-    from napari_vstain.core.evaluation import METRICS
+    from napari_vstain.core.evaluation import METRICS, headlines, summarize
 
     if metrics is None or metrics.empty:
         return "The model has not been evaluated: run `vstain evaluate`."
-    keys = ["dataset", "channel", "split", "mask", "predictor"]
-    groups = metrics.replace({"split": {"": "none of the training"}}).groupby(keys, sort=False)
-    means, counts = groups[list(METRICS)].mean(), groups["position"].nunique()
-    lines = [f"| {' | '.join([*keys, 'positions', *METRICS])} |", "|" + " --- |" * (len(keys) + 1 + len(METRICS))]
+    columns = ["dataset", "positions", "channel", "mask", "predictor", *METRICS]
+    lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
     lines += [
-        f"| {' | '.join([*map(str, key), str(counts[key]), *(f'{value:.4g}' for value in means.loc[key])])} |"
-        for key in means.index
+        f"| {one.dataset} | {one.of} | {one.channel} | {one.mask} | {one.predictor} | "
+        f"{' | '.join(f'{one.metrics[name]:.4g}' for name in METRICS)} |"
+        for one in summarize(metrics)
     ]
+    said = "\n".join(f"- {one.means.dataset}, {one}" for one in headlines(metrics))
     return (
-        "Means over positions and time points, of whole volumes. The baseline is least squares from the sources and "
-        "their local standard deviations: what a model must beat. metrics.README says what the columns mean.\n\n"
-        + "\n".join(lines)
+        f"{said}\n\nMeans over positions, of whole volumes; positions of the training, validation and test are never "
+        "averaged together. The baseline is least squares from the sources and their local standard deviations: what "
+        "a model must beat. metrics.README says what the columns mean.\n\n" + "\n".join(lines)
     )
 
 

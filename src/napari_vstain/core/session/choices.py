@@ -16,7 +16,7 @@ from napari_vstain.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from napari_vstain.core.data import Dataset, Position
-    from napari_vstain.core.training.splits import Split
+    from napari_vstain.core.models.split import Split
 
 
 class Choices:
@@ -112,9 +112,9 @@ class Choices:
 
     def split(self) -> Split:
         """Return the split of the dataset's positions that a training uses unless it is told otherwise."""
-        from napari_vstain.core.training.splits import hash_split
+        from napari_vstain.core.training.splits import propose_split
 
-        return hash_split(tuple(self.open_dataset.positions))
+        return propose_split(tuple(self.open_dataset.positions))
 
     @property
     def open_dataset(self) -> Dataset:

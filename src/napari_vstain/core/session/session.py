@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from napari_vstain.core.evaluation.stage import EvaluateResult
     from napari_vstain.core.inference.cells import Area
     from napari_vstain.core.inference.stage import PredictResult
+    from napari_vstain.core.models.split import Split
     from napari_vstain.core.training import TrainResult
-    from napari_vstain.core.training.splits import Split
 
 T = TypeVar("T")
 

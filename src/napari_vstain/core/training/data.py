@@ -12,12 +12,13 @@ from lightning.pytorch import LightningDataModule
 from napari_vstain.core.data import Dataset, Position, open_dataset
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.models.spec import Normalization, Statistics
+from napari_vstain.core.models.split import Split
 from napari_vstain.core.preprocessing import pooled_statistics, statistics_of
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.training.loading import TrainingBatches, ValidationBatches
 from napari_vstain.core.training.patch_settings import PatchSettings
 from napari_vstain.core.training.patches import PatchReader, Scaling, make_stacks
-from napari_vstain.core.training.splits import Split, hash_split
+from napari_vstain.core.training.splits import propose_split
 from napari_vstain.core.workspace import Workspace
 
 LEAST_BATCHES = 8
@@ -34,7 +35,7 @@ class PatchDataModule(LightningDataModule):
     sources, targets : list of str
         Channels, in the network's order.
     train, validate, test : list of str
-        Positions; when `train` is empty all are split by a hash of their keys.
+        Positions; when `train` is empty `propose_split` splits all.
     patches : PatchSettings
         How patches are cut.
     source_normalization, target_normalization : Normalization
@@ -77,7 +78,7 @@ class PatchDataModule(LightningDataModule):
             return
         self.dataset = self._open()
         keys = tuple(self.dataset.positions)
-        self.split = (self.asked if self.asked.train else hash_split(keys, self.seed)).checked(keys)
+        self.split = (self.asked if self.asked.train else propose_split(keys, self.seed)).checked(keys)
         self._check_channels()
         positions = [self.dataset.positions[key] for key in self.split.train]
         self.report.phase("Measuring intensities", len(self.channels), "channels")

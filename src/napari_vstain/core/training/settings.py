@@ -63,7 +63,7 @@ class TrainSettings(Settings):
         dataset : str
             Name of a dataset in the workspace, or path of an OME-Zarr.
         train, validate, test : sequence of str
-            Positions; when `train` is empty the positions are split by a hash of their keys.
+            Positions; when `train` is empty `propose_split` splits all.
         """
         network = {"in_channels": len(sources), "out_channels": len(targets), "features": _list(features)}
         patches = {"size_px": patch_px, "batch_size": batch_size, "batches_per_epoch": batches_per_epoch}

@@ -1,69 +1,57 @@
-"""Positions are split once: by the lists given, else by a hash that no other position can change."""
+"""Positions that nobody split are split by a rule: exact shares, wells kept together, the same for the same seed."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from napari_vstain.core.errors import ChannelError, SettingsError
+from napari_vstain.core.models.split import Split, well_of
 
 VALIDATE_SHARE = 0.15
 TEST_SHARE = 0.15
 
 
-@dataclass(frozen=True)
-class Split:
-    """Keys of the positions that a model learns from, is chosen by, and is judged by."""
+def propose_split(keys: Sequence[str], seed: int = 0) -> Split:
+    """Return a split of about 15 % each, at least one position, for validation and test.
 
-    train: tuple[str, ...]
-    validate: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
+    Fields of one well lie on one side, for they share cells, stain and light: a field whose neighbour was learned
+    from is no unseen field. Where there are fewer than three wells there is no such split, and fields are drawn one
+    by one. Of two positions the last is for validation; a single one is learned from and validated on.
 
-    def checked(self, known: Sequence[str]) -> "Split":
-        """Return itself.
-
-        Raises
-        ------
-        SettingsError
-            When nothing is left to learn from, or a position of the test is also seen in training.
-        ChannelError
-            When a position is not in the dataset.
-        """
-        if not self.train:
-            raise SettingsError("training positions", None, "there is none", "name at least one position to learn from")
-        for key in (*self.train, *self.validate, *self.test):
-            if key not in known:
-                listed = ", ".join(known[:8]) + (" …" if len(known) > 8 else "")
-                raise ChannelError("position", key, f"the dataset has {listed}", "choose some of these")
-        seen = sorted(set(self.test) & {*self.train, *self.validate})
-        if seen:
-            rule = "is in the test and is also trained or validated on"
-            raise SettingsError("test positions", ", ".join(seen), rule, "keep the test apart")
-        return self
-
-
-def hash_split(keys: Sequence[str], salt: int = 0) -> Split:
-    """Return a split in which each position's place depends on nothing but its own key.
-
-    About 15 % each are for validation and test; a part that this leaves empty takes one from the largest. Of two
-    positions the last is for validation; a single one is learned from and validated on.
+    Parameters
+    ----------
+    keys : sequence of str
+        Positions, in the dataset's order, which the parts keep; the order decides nothing else.
+    seed : int
+        Another seed draws other positions.
     """
     if len(keys) < 3:
         return Split((min(keys),), (max(keys),))
-    parts: list[list[str]] = [[], [], []]
-    for key in sorted(keys, key=lambda key: _fraction(key, salt)):
-        parts[_part(_fraction(key, salt))].append(key)
-    for part in parts:
-        if not part:
-            part.append(max(parts, key=len).pop())
-    train, validate, test = (tuple(key for key in keys if key in part) for part in parts)
-    return Split(train, validate, test)
+    wells = {well_of(key) for key in keys}
+    by_group: dict[str, list[str]] = {}
+    for key in keys:
+        by_group.setdefault(well_of(key) if len(wells) > 2 else key, []).append(key)
+    sizes = {group: len(by_group[group]) for group in sorted(by_group, key=lambda group: _draw(group, seed))}
+    del sizes[max(sizes, key=lambda group: sizes[group])]  # the largest is always learned from
+    test = _drawn(sizes, TEST_SHARE * len(keys), spare=1)
+    validate = _drawn({group: size for group, size in sizes.items() if group not in test}, VALIDATE_SHARE * len(keys))
+    part = {key: "test" if group in test else "validate" if group in validate else "train"
+            for group, members in by_group.items() for key in members}  # fmt: skip
+    return Split(*(tuple(key for key in keys if part[key] == name) for name in ("train", "validate", "test")))
 
 
-def _part(fraction: float) -> int:
-    """Return 0 for training, 1 for validation, 2 for the test."""
-    return 2 if fraction < TEST_SHARE else 1 if fraction < TEST_SHARE + VALIDATE_SHARE else 0
+def _drawn(sizes: dict[str, int], wanted: float, spare: int = 0) -> set[str]:
+    """Return groups, in the order drawn, as long as each brings the number of positions nearer to `wanted`.
+
+    At least one is returned, the smallest if all are too large; `spare` are left.
+    """
+    chosen: set[str] = set()
+    count = 0
+    for group, size in sizes.items():
+        if abs(count + size - wanted) < abs(count - wanted) and len(chosen) < len(sizes) - spare:
+            chosen.add(group)
+            count += size
+    return chosen or {min(sizes, key=lambda group: sizes[group])}
 
 
-def _fraction(key: str, salt: int) -> float:
-    digest = hashlib.sha256(f"{salt}:{key}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+def _draw(group: str, seed: int) -> bytes:
+    """Return what groups are sorted by: chance, yet the same on every machine."""
+    return hashlib.sha256(f"{seed}:{group}".encode()).digest()
