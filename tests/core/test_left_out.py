@@ -2,8 +2,8 @@
 
 import pytest
 
-from napari_vstain.core.errors import DatasetError
-from napari_vstain.core.left_out import LeftOut, check_left_out, outcome
+from napari_vstain.core.errors import ChannelError, DatasetError, StorageError
+from napari_vstain.core.left_out import LeftOut, check_left_out, leaving_out, outcome
 
 EMPTY = LeftOut("B/02/1", "is empty in Phase")
 MISSING = LeftOut("B/02/2", "is not there")
@@ -27,3 +27,17 @@ def test_the_rest_goes_on_unless_nothing_is_left_or_strict() -> None:
     for done, strict in [(0, False), (1, True)]:
         with pytest.raises(DatasetError, match=r"B/02/1.*is empty in Phase, and 1 more"):
             check_left_out(done, [EMPTY, MISSING], strict)
+
+
+def test_what_data_provoke_becomes_a_reason_and_what_a_disk_provokes_does_not() -> None:
+    left_out: list[LeftOut] = []
+    with leaving_out("B/02/1", left_out):
+        raise DatasetError("position", "B/02/1", "is empty in Phase.", "leave it out")
+    with leaving_out("B/02/2", left_out):
+        raise ChannelError("channel", "DNA", "position B/02/2 has Phase", "choose one of these")
+    assert list(map(str, left_out)) == [
+        "B/02/1 is empty in Phase",
+        "B/02/2 cannot be used: channel DNA position B/02/2 has Phase",
+    ]
+    with pytest.raises(StorageError), leaving_out("B/02/3", left_out):
+        raise StorageError("folder", "/", "the disk is full", "free some space")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from napari_vstain.cli.terminal import Display
 from napari_vstain.cli.verb import StageVerb
 from napari_vstain.core.evaluation import METRICS, EvaluateResult, EvaluateSettings, headlines, run, summarize
+from napari_vstain.core.left_out import outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,7 @@ def report(result: EvaluateResult, display: Display) -> None:
     """Show the means by part of the split, the test first, then in one sentence what they are worth."""
     for warning in result.warnings:
         display.note(f"Careful: {warning}")
+    display.note(outcome("Evaluated", len(result.positions), result.left_out))
     show_means(result.table, display)
     display.made({"metrics": result.metrics, "explained": result.readme, "settings": result.config})
 

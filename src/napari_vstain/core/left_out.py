@@ -1,9 +1,10 @@
 """What a stage cannot use is named with its reason and left out, and the rest goes on: one policy for all stages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
-from napari_vstain.core.errors import DatasetError
+from napari_vstain.core.errors import ChannelError, DatasetError, VstainError
 
 MOST_NAMED = 3
 """How many of those left out a headline names; a list names all."""
@@ -19,6 +20,22 @@ class LeftOut(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.position} {self.reason}"
+
+    @classmethod
+    def of(cls, position: str, error: VstainError) -> "LeftOut":
+        """Return what an error says of a position as the reason why it is left out."""
+        about = "" if error.value in (position, None) else f" {error.value}"
+        what = "" if error.field == "position" and not about else f"cannot be used: {error.field}{about} "
+        return cls(position, what + error.rule.rstrip("."))
+
+
+@contextmanager
+def leaving_out(position: str, left_out: list[LeftOut]) -> Iterator[None]:
+    """Add a position to `left_out` when its data provoke a DatasetError or ChannelError inside, and go on behind."""
+    try:
+        yield
+    except (DatasetError, ChannelError) as error:
+        left_out.append(LeftOut.of(position, error))
 
 
 def outcome(verb: str, done: int, left_out: Sequence[LeftOut], noun: str = "positions") -> str:

@@ -1,7 +1,7 @@
 """The comparison of one run's predictions with their targets, position by position."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.evaluation.table import Row
 from napari_vstain.core.evaluation.training import part_of, slices_of, trained_on
 from napari_vstain.core.experiments import Experiment
+from napari_vstain.core.left_out import LeftOut, leaving_out
 from napari_vstain.core.models import OutputKind
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
@@ -32,10 +33,11 @@ class Comparison:
     experiment: Experiment
     predictions: Predictions
     dataset: Dataset
-    warnings: list[str]
+    left_out: list[LeftOut]
     splits: Mapping[str, str]
     verdicts: Mapping[str, str]
     baseline: Baseline | None = None
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -43,8 +45,16 @@ class Comparison:
         outputs = self.predictions.spec.outputs
         return tuple(name for one in outputs if one.kind is OutputKind.FLUORESCENCE for name in one.channels)
 
-    def check(self, key: str) -> None:
-        """Raise unless a position has every target, in the shape that was predicted."""
+    def usable(self, keys: Sequence[str]) -> list[str]:
+        """Return the positions that have every target, in the shape that was predicted; the others are left out."""
+        found = []
+        for key in keys:
+            with leaving_out(key, self.left_out):
+                self._check(key)
+                found.append(key)
+        return found
+
+    def _check(self, key: str) -> None:
         truth, guess = self.dataset.position(key), self.predictions.store.position(key)
         for target in self.targets:
             _has_target(truth, target)
@@ -70,7 +80,11 @@ class Comparison:
         """Return the rows of every position."""
         times = sum(self.dataset.position(key).shape[0] for key in keys)
         progress.phase("Comparing", times * len(self.targets), "images")
-        return [row for key in keys for row in self._position(key, progress)]
+        rows = []
+        for key in keys:
+            with leaving_out(key, self.left_out):
+                rows += list(self._position(key, progress))  # of a position that is damaged midway, nothing
+        return rows
 
     def _position(self, key: str, progress: Progress) -> Iterator[Row]:
         position = self.dataset.position(key)

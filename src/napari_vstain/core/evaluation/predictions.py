@@ -8,6 +8,7 @@ from typing import Any
 from napari_vstain.core.data import Dataset, open_dataset, recorded
 from napari_vstain.core.errors import DatasetError, WorkspaceError
 from napari_vstain.core.experiments import Experiment, Run
+from napari_vstain.core.left_out import LeftOut
 from napari_vstain.core.models import ModelSpec
 from napari_vstain.core.workspace import Workspace
 
@@ -24,31 +25,28 @@ class Predictions:
     spec: ModelSpec
     store: Dataset
 
-    def positions(self, wanted: Sequence[str], known: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-        """Return the positions to evaluate, and one sentence for each that is left out.
+    def positions(self, wanted: Sequence[str], known: Mapping[str, Any]) -> tuple[list[str], list[LeftOut]]:
+        """Return the positions that can be evaluated, and those that cannot, each with its reason.
 
         Parameters
         ----------
         wanted : sequence of str
-            Positions that must be predicted whole, by this run; when empty, those of `known` that are.
+            Positions asked for; when empty, those of `known` that are in the store.
         known : mapping by position
             The dataset's positions.
 
         Raises
         ------
         DatasetError
-            When a wanted position is not predicted whole by this run, or when there is none at all.
+            When the store and the dataset share no position.
         """
         keys = list(wanted) or [key for key in self.store.positions if key in known]
-        problems = {key: problem for key in keys if (problem := self.problem(key))}
-        whole = [key for key in keys if key not in problems]
-        if problems and (wanted or not whole):
-            key, problem = next(iter(problems.items()))
-            raise DatasetError("position", key, problem, "run `vstain predict`, which goes on where it stopped")
-        if not whole:
+        if not keys:
             rule = f"share no position with {self.store.path.name}"
             raise DatasetError("predictions", None, rule, "choose the dataset that was predicted")
-        return whole, [f"{key} is left out: it {problem}." for key, problem in problems.items()]
+        problems = {key: self.problem(key) or ("" if key in known else "is not in the dataset") for key in keys}
+        left_out = [LeftOut(key, problem) for key, problem in problems.items() if problem]
+        return [key for key in keys if not problems[key]], left_out
 
     def problem(self, key: str) -> str:
         """Return why a position cannot be evaluated, or nothing."""

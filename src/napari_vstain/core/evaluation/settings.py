@@ -27,6 +27,11 @@ class EvaluateSettings(Settings):
     positions: tuple[str, ...] = Field(
         (), title="Positions", description="Positions like B/03/0; all that are predicted whole when empty."
     )
+    strict: bool = Field(
+        False,
+        title="Strict",
+        description="Refuse when a position cannot be evaluated, in place of naming it and going on with the others.",
+    )
     levels: tuple[Literal["slice", "volume"], ...] = Field(
         ("slice", "volume"), min_length=1, title="Levels", description="What one row of the table is computed on."
     )

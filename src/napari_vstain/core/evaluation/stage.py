@@ -11,6 +11,7 @@ from napari_vstain.core.evaluation.predictions import find_predictions, verdicts
 from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.evaluation.table import to_table, write_table
 from napari_vstain.core.evaluation.training import parts_of, trained_on
+from napari_vstain.core.left_out import LeftOut, check_left_out
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.stages import config_path
 from napari_vstain.core.workspace import Workspace
@@ -32,7 +33,9 @@ class EvaluateResult:
     """The rows of this evaluation; the file may also hold those of other positions and runs."""
     positions: tuple[str, ...]
     warnings: tuple[str, ...]
-    """One sentence for each position that is left out, and each value that is not defined."""
+    """One sentence for each value that is not defined."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Positions that could not be evaluated."""
 
 
 def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) -> EvaluateResult:
@@ -45,9 +48,9 @@ def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) ->
     Cancelled
         When it was stopped; nothing was written.
     ChannelError
-        When the dataset lacks a target, or a position.
+        When no position has a target to compare with.
     DatasetError
-        When nothing is predicted yet, a position is predicted in part only, or shapes differ.
+        When nothing is predicted yet, or no position can be evaluated; with `strict`, when one of them cannot.
     StorageError
         When the folder takes no data.
     """
@@ -55,16 +58,18 @@ def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) ->
     experiment = workspace.experiment(settings.experiment)
     predictions = find_predictions(workspace, experiment, settings.run, settings.model, settings.dataset)
     dataset = open_dataset(workspace.find_dataset(settings.dataset or trained_on(predictions)), workspace)
-    keys, warnings = predictions.positions(settings.positions, dataset.positions)
+    keys, left_out = predictions.positions(settings.positions, dataset.positions)
     splits = parts_of(predictions, dataset, workspace)
-    evaluation = Comparison(settings, experiment, predictions, dataset, warnings, splits, verdicts(experiment))
-    for key in keys:
-        evaluation.check(key)
+    evaluation = Comparison(settings, experiment, predictions, dataset, left_out, splits, verdicts(experiment))
+    keys = evaluation.usable(keys)
+    check_left_out(len(keys), left_out, settings.strict)
     evaluation.fit(workspace, progress)
     rows = evaluation.rows(keys, progress)
+    done = tuple(dict.fromkeys(row.position for row in rows))
+    check_left_out(len(done), left_out, settings.strict)
     table = to_table(rows)
     config = config_path(experiment.evaluation, "evaluate")
     settings.save(config)
     write_table(table, experiment.metrics, describe(settings.metrics))
     readme = experiment.metrics.with_suffix(".README")
-    return EvaluateResult(experiment.metrics, readme, config, table, tuple(keys), tuple(evaluation.warnings))
+    return EvaluateResult(experiment.metrics, readme, config, table, done, tuple(evaluation.warnings), tuple(left_out))
