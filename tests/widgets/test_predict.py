@@ -6,7 +6,6 @@ import pytest
 from napari_vstain.core.jobs import JobState
 from napari_vstain.widgets.layers.book import Origin
 from napari_vstain.widgets.layers.flip import flip
-from napari_vstain.widgets.layers.matching import candidates, match
 from napari_vstain.widgets.predict import PredictSection
 
 PATIENCE_MS = 120_000
@@ -151,11 +150,6 @@ def test_without_a_model_or_an_image_the_button_is_off_and_says_why(desk, qtbot,
     assert "Choose a model" in bare.go.toolTip()
 
 
-def test_a_colour_image_is_not_offered(section, desk):
-    desk.viewer.add_image(np.zeros((32, 32, 3), np.uint8), rgb=True)
-    assert not section.go.isEnabled()
-
-
 def test_a_file_that_is_no_model_is_one_sentence_in_the_dock(section, qtbot, tmp_path):
     fake = tmp_path / "fake.onnx"
     fake.write_bytes(b"nothing")
@@ -163,24 +157,6 @@ def test_a_file_that_is_no_model_is_one_sentence_in_the_dock(section, qtbot, tmp
     qtbot.waitUntil(lambda: not section.problem.isHidden(), timeout=PATIENCE_MS)
     assert "fake.onnx" in section.problem.text()
     assert section.session.model is not None  # the one before is still chosen
-
-
-@pytest.mark.parametrize(
-    ("names", "sources", "expected"),
-    [
-        (("Nuclei", "Phase"), ("Phase",), ["Phase"]),
-        (("my PHASE image", "other"), ("Phase",), ["my PHASE image"]),
-        (("BF", "Phase"), ("Phase", "BF"), ["Phase", "BF"]),
-        (("x", "y"), ("Phase",), ["x"]),
-        (("x", "y"), ("Phase", "BF"), [None, None]),
-    ],
-)
-def test_images_are_matched_to_sources_by_name(desk, names, sources, expected):
-    for name in names:
-        desk.viewer.add_image(np.zeros((4, 4)), name=name)
-    layers = candidates(desk.viewer, desk.book)
-    found = match(sources, layers, desk.book)
-    assert [layer.name if layer is not None else None for layer in found] == expected
 
 
 def test_the_image_that_the_user_chose_stays_chosen_while_it_is_open(section, desk):

@@ -59,16 +59,8 @@ def full_resolution(layer: Any) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def axes_of(layer: Any) -> str:
-    """Return the axes of an image, a part of ``TZYX``: a third axis is Z unless it is labelled as time."""
-    labels = getattr(layer, "axis_labels", ())
-    if layer.ndim == 3:
-        return "TYX" if str(labels[:1]).strip("(),'").casefold() in ("t", "time") else "ZYX"
-    return "TZYX"[-layer.ndim :]
-
-
 def is_image(layer: Any) -> bool:
-    """Return True for an Image layer of one channel and the axes T, Z, Y, X or fewer: what a network can take."""
+    """Return True for an Image layer."""
     from napari.layers import Image
 
-    return isinstance(layer, Image) and not layer.rgb and layer.ndim <= 4
+    return isinstance(layer, Image)

@@ -2,6 +2,7 @@
 
 from napari_vstain.core.session.jobs import stop_jobs
 from napari_vstain.core.session.live import Caveat, Engaged, Live, Spacing
+from napari_vstain.core.session.matching import OpenImage, Role, match_sources
 from napari_vstain.core.session.memory import recall_model, remember_model
 from napari_vstain.core.session.models import Model, PredictorCache, chosen_model, load_model, runs_of
 from napari_vstain.core.session.opening import Opened, guess_roles, open_path, registered_name
@@ -12,13 +13,16 @@ __all__ = [
     "Engaged",
     "Live",
     "Model",
+    "OpenImage",
     "Opened",
     "PredictorCache",
+    "Role",
     "Session",
     "Spacing",
     "chosen_model",
     "guess_roles",
     "load_model",
+    "match_sources",
     "open_path",
     "recall_model",
     "registered_name",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ class Choices:
     position_changed = Signal(object)
     channels_changed = Signal(tuple, tuple)
     model_changed = Signal(object)
+    images_changed = Signal()
 
     def __init__(self) -> None:
         self.workspace: Workspace | None = None
@@ -38,6 +39,8 @@ class Choices:
         self.sources: tuple[str, ...] = ()
         self.targets: tuple[str, ...] = ()
         self.model: Model | None = None
+        self.images: dict[str, Hashable] = {}
+        """Which open image a person chose for a source of a model, by the source's name: see `matching.OpenImage`."""
         self.preselected = False
         """True while nobody chose the model: it gives way to the one of another workspace."""
 
@@ -90,6 +93,11 @@ class Choices:
             raise ChannelError("channel", min(both), "cannot be source and target at once", "choose one role")
         self.sources, self.targets = tuple(sources), tuple(targets)
         self.channels_changed.emit(self.sources, self.targets)
+
+    def choose_image(self, source: str, key: Hashable) -> None:
+        """Say which open image is a source of a model, here and at every other position."""
+        self.images[source] = key
+        self.images_changed.emit()
 
     def choose_model(self, model: Model | None, *, preselected: bool = False) -> None:
         """Make a model the one that predicts; a `preselected` one nobody has asked for."""

@@ -1,9 +1,11 @@
-"""Which layers are ours: they are held by reference, and never found by their names."""
+"""What is known of layers beside napari: which are ours and where they come from, and what axes a person said."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
+
+from napari_vstain.widgets.layers.axes import assumed_axes, labelled_axes
 
 Kind = Literal["source", "target", "prediction", "uncertainty"]
 
@@ -20,10 +22,11 @@ class Origin:
 
 
 class Book:
-    """The layers that we added to one viewer, and where each comes from. It keeps none of them alive."""
+    """The layers of one viewer, held by reference and never found by their names. It keeps none of them alive."""
 
     def __init__(self) -> None:
         self._origins: WeakKeyDictionary[Any, Origin] = WeakKeyDictionary()
+        self._axes: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
     def enter(self, layer: Any, origin: Origin) -> Any:
         """Remember a layer that we made, and return it."""
@@ -33,6 +36,14 @@ class Book:
     def origin(self, layer: Any) -> Origin | None:
         """Return where a layer comes from, or None for a user's own."""
         return self._origins.get(layer)
+
+    def axes(self, layer: Any) -> str:
+        """Return the axes of an image, a part of ``TCZYX``; "" where a person must say what they are."""
+        return self._axes.get(layer) or labelled_axes(layer) or assumed_axes(layer)
+
+    def say_axes(self, layer: Any, axes: str) -> None:
+        """Remember what a person says of an image whose labels say nothing; "" forgets it."""
+        self._axes[layer] = axes
 
     def shown(self, viewer: Any, *kinds: Kind) -> Iterator[tuple[Any, Origin]]:
         """Yield our layers that are still in the viewer, bottom first, of some kinds or of all."""

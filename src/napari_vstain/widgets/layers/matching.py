@@ -1,51 +1,48 @@
-"""Which open image is which source channel of a model: by what we know of it, then by its name."""
+"""The open images as the session knows them: what each is for, and which of them a network can take."""
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import ref
 
+from napari_vstain.core.session import OpenImage, Role, Session
 from napari_vstain.widgets.compat import is_image
+from napari_vstain.widgets.layers.axes import labelled_axes, refusal
 from napari_vstain.widgets.layers.book import Book
 
 
 def candidates(viewer: Any, book: Book) -> list[Any]:
-    """Return the Image layers that may be a source, topmost last; our own predictions are none."""
-    ours = {layer for layer, _ in book.shown(viewer, "prediction", "uncertainty")}
-    return [layer for layer in viewer.layers if is_image(layer) and layer not in ours]
+    """Return the Image layers that may be a source, topmost last; our own predictions, and copies of them, are none."""
+    images = [layer for layer in viewer.layers if is_image(layer) and not _predicted(layer, book)]
+    return [layer for layer in images if not refusal(layer, labelled_axes(layer))]
 
 
-def match(sources: Sequence[str], layers: Sequence[Any], book: Book, active: Any = None) -> list[Any]:
-    """Return a layer, or None, for each source channel; no layer twice.
-
-    A single source that matches no name gets the active image, or the only one.
-    """
-    left = list(layers)
-    found = []
-    for source in sources:
-        layer = _by_name(source, left, book)
-        found.append(layer)
-        left = [other for other in left if other is not layer]
-    if len(sources) == 1 and found[0] is None:
-        found[0] = active if active in layers else (layers[0] if layers else None)
-    return found
+def refusals(viewer: Any, book: Book) -> list[str]:
+    """Return why the Image layers that are no candidates are none, topmost first."""
+    images = [layer for layer in reversed(viewer.layers) if is_image(layer) and not _predicted(layer, book)]
+    return [why for layer in images if (why := refusal(layer, labelled_axes(layer)))]
 
 
-def _by_name(source: str, layers: Sequence[Any], book: Book) -> Any:
-    wanted = source.casefold()
-    for rule in (_known, _named, _containing):
-        for layer in layers:
-            if rule(wanted, layer, book):
-                return layer
-    return None
+def open_images(layers: Sequence[Any], book: Book, session: Session) -> dict[OpenImage, Any]:
+    """Return the layers by what the session must know of them to match them to a model's sources."""
+    return {_open_image(layer, book, session): layer for layer in layers}
 
 
-def _known(wanted: str, layer: Any, book: Book) -> bool:
+def _open_image(layer: Any, book: Book, session: Session) -> OpenImage:
     origin = book.origin(layer)
-    return origin is not None and origin.channel.casefold() == wanted
+    if origin is None or not origin.channel:
+        return OpenImage(ref(layer), "", layer.name)
+    dataset, position = session.dataset, session.position
+    opened = dataset is not None and str(dataset.path) == origin.dataset
+    role: Role = "target" if origin.kind == "target" else "source" if origin.kind == "source" else ""
+    if opened:  # the roles may have changed since it was loaded
+        targets, sources = session.targets, session.sources
+        role = "target" if origin.channel in targets else "source" if origin.channel in sources else ""
+    here = opened and position is not None and position.key == origin.position
+    return OpenImage(("channel", origin.channel), origin.channel, layer.name, role, here)
 
 
-def _named(wanted: str, layer: Any, book: Book) -> bool:
-    return bool(layer.name.casefold() == wanted)
-
-
-def _containing(wanted: str, layer: Any, book: Book) -> bool:
-    return wanted in layer.name.casefold()
+def _predicted(layer: Any, book: Book) -> bool:
+    origin = book.origin(layer)
+    said = layer.metadata.get("vstain") or {}
+    kind = origin.kind if origin is not None else said.get("kind") if isinstance(said, dict) else None
+    return kind in ("prediction", "uncertainty")

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_vstain.core.inference.augment import UNCERTAINTY
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
-from napari_vstain.widgets.compat import axes_of, full_resolution
+from napari_vstain.widgets.compat import full_resolution
 from napari_vstain.widgets.layers.book import Book, Kind, Origin
 from napari_vstain.widgets.layers.display import colormap, training_limits
 from napari_vstain.widgets.layers.geometry import carried
@@ -19,7 +19,7 @@ class Canvases:
     """The layers of one image's prediction by one model: one a target, kept for the next prediction of it."""
 
     def __init__(self, viewer: Any, book: Book, spec: ModelSpec, image: Any) -> None:
-        axes = axes_of(image)
+        axes = book.axes(image)
         self.outputs = {output.task: _array(output, axes, full_resolution(image).shape) for output in spec.outputs}
         """By task, float32, (T, C, Z, Y, X); NaN where nothing is predicted yet."""
         self.layers: list[Any] = []
@@ -83,7 +83,7 @@ def _layer(viewer: Any, book: Book, spec: ModelSpec, output: OutputSpec, channel
         blending="additive",
         visible=not uncertain,
         metadata={"vstain": {"kind": kind, "channel": channel, "model": spec.name, "weights": spec.weights}},
-        **carried(image, _factors(output, axes_of(image))),
+        **carried(image, _factors(output, book.axes(image))),
     )
     origin = book.origin(image)
     where = (origin.dataset, origin.position) if origin else ("", "")

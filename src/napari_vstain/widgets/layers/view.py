@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from napari_vstain.core.errors import DatasetError
-from napari_vstain.widgets.compat import axes_of, corner_pixels, full_resolution
+from napari_vstain.widgets.compat import corner_pixels, full_resolution
 
 Rectangle = tuple[slice, slice]
 """(Y, X), in pixels of the full resolution."""
@@ -27,11 +27,12 @@ def slices_shown(viewer: Any, layer: Any) -> tuple[int, ...]:
     return tuple(int(min(max(round(at), 0), n - 1)) for at, n in zip(place, shape[:-2], strict=True))
 
 
-def seen(viewer: Any, layer: Any) -> tuple[slice, slice, slice, slice]:
-    """Return what is looked at of an image, (T, Z, Y, X) in its pixels."""
+def seen(viewer: Any, layer: Any, axes: str = "TZYX") -> tuple[slice, slice, slice, slice]:
+    """Return what is looked at of an image whose axes are the last of `axes`: (T, Z, Y, X) in its pixels."""
     y, x = visible(layer)
-    axes = axes_of(layer)[:-2]
-    lead = {axis: slice(at, at + 1) for axis, at in zip(axes, slices_shown(viewer, layer), strict=True)}
+    lead = {
+        axis: slice(at, at + 1) for axis, at in zip(axes[-layer.ndim : -2], slices_shown(viewer, layer), strict=True)
+    }
     return lead.get("T", slice(None)), lead.get("Z", slice(None)), y, x
 
 

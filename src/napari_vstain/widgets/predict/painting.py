@@ -10,7 +10,7 @@ from napari_vstain.core.inference.cells import Area
 from napari_vstain.core.jobs import Job
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.session import Live
-from napari_vstain.widgets.compat import axes_of, full_resolution
+from napari_vstain.widgets.compat import full_resolution
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.layers.predictions import Canvases
 from napari_vstain.widgets.layers.view import drawn, seen
@@ -43,12 +43,13 @@ class Painting(QObject):
             When the drawn region is wanted and there is none.
         """
         session, viewer, image = self._desk.session, self._desk.viewer, images[0]
-        view = Area(*seen(viewer, image))
+        axes = self._desk.book.axes(image)
+        view = Area(*seen(viewer, image, axes))
         where = view if scope == "view" else Area(*drawn(viewer, image)) if scope == "region" else Area()
         spec = augmented(session.open_model.spec, options)
         canvases = self._desk.predictions.canvases(viewer, self._desk.book, spec, image)
         arrays = [full_resolution(layer) for layer in images]
-        self._live = session.stream(arrays, axes_of(image), canvases.outputs, view, where, **how, **options)
+        self._live = session.stream(arrays, axes, canvases.outputs, view, where, **how, **options)
         self._image, self.canvases = image, canvases
         return self._live.job
 
@@ -71,7 +72,8 @@ class Painting(QObject):
 
     def _look(self) -> None:
         if self._live is not None:
-            self._live.look_at(Area(*seen(self._desk.viewer, self._image)))
+            axes = self._desk.book.axes(self._image)
+            self._live.look_at(Area(*seen(self._desk.viewer, self._image, axes)))
 
 
 def augmented(spec: ModelSpec, options: Mapping[str, Any]) -> ModelSpec:

@@ -154,8 +154,9 @@ class PredictSection(Section):
     def _connect(self) -> None:
         self.hear(self.session.workspace_changed, self.chooser.list_runs)
         self.hear(self.session.runs_changed, self.chooser.list_new_runs)
-        for signal in (self.session.dataset_changed, self.session.position_changed):
-            self.hear(signal, self._describe)
+        for signal in (self.session.dataset_changed, self.session.position_changed, self.session.channels_changed):
+            self.hear(signal, self.inputs.match)
+        self.hear(self.session.images_changed, self.inputs.match)
         self.hear(self.session.model_changed, self._show_model)
         self.chooser.asked.connect(self.settle)
         self.chooser.failed.connect(self.complain)
@@ -168,7 +169,7 @@ class PredictSection(Section):
     def _watch(self, viewer: Any) -> None:
         """Follow the viewer's layers and camera, and take our keys, until this section is gone."""
         layers, dims, camera = viewer.layers.events, viewer.dims.events, camera_of(viewer).events
-        for event in (layers.inserted, layers.removed, layers.reordered):
+        for event in (layers.inserted, layers.removed, layers.reordered, layers.renamed):
             self.tie(event, self.inputs.match)
         for event in (dims.current_step, camera.center, camera.zoom):
             self.tie(event, self.painting.moved)
