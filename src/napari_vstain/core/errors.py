@@ -50,6 +50,10 @@ class StorageError(VstainError, OSError):
     """A folder or a disk that does not take what is written to it."""
 
 
+class BusyError(StorageError):
+    """What another process is changing just now."""
+
+
 class ModelError(VstainError, ValueError):
     """A checkpoint, an ONNX file or a network that cannot be used as it is."""
 

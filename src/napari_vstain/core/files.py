@@ -2,14 +2,20 @@
 
 import errno
 import os
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import platformdirs
 
 from napari_vstain.core.errors import DatasetError, StorageError, VstainError
+from napari_vstain.core.owners import Owner
+
+_TEMPORARY = ".partial"
+_FORGOTTEN_S = 7 * 24 * 3600
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space and run the same command again"),
@@ -74,18 +80,42 @@ def writing(path: Path | str) -> Iterator[None]:
 
 @contextmanager
 def atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that replaces it when the block ends well, else vanishes."""
+    """Yield a temporary path beside `path` that replaces it when the block ends well, else vanishes.
+
+    What dead processes left in that folder goes too.
+    """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-            temporary = Path(handle.name)
+        remove_leftovers(path.parent)
+        temporary = temporary_beside(path)
         try:
+            temporary.touch(exist_ok=False)
             yield temporary
             _flush(temporary)
-            temporary.chmod(0o666 & ~_umask())
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a new hidden name in the folder of `path` that says which process will make it."""
+    return path.with_name(f".{path.name[:40]}.{Owner.me()}{_TEMPORARY}")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders in `folder` whose process is dead.
+
+    One of another machine, of which nobody here can tell, goes when it was not written to for a week.
+    """
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        owner = Owner.parse(path.name.removesuffix(_TEMPORARY).rpartition(".")[2])
+        with suppress(OSError):  # another process removes it too
+            if owner is None or _needed(owner, path):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -141,7 +171,6 @@ def _flush(path: Path) -> None:
         os.fsync(handle.fileno())
 
 
-def _umask() -> int:
-    current = os.umask(0o022)
-    os.umask(current)
-    return current
+def _needed(owner: Owner, path: Path) -> bool:
+    lives = owner.lives()
+    return time.time() - path.stat().st_mtime < _FORGOTTEN_S if lives is None else lives
