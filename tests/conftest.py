@@ -20,8 +20,37 @@ os.environ.setdefault("VSTAIN_WARM_UP", "0")  # no imports in the background of 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script: children would be deaf too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+REAL_DATA = "VSTAIN_REAL_DATA"
+"""The variable that names the folder of real microscopy images."""
+
 settings.register_profile("vstain", deadline=None)
 settings.load_profile("vstain")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m real_data` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses `real_data`, and skip it before anything is set up where the images are not there.
+
+    A fixture that skips midway leaves others half set up, and their ends fail: no such test can be written.
+    """
+    for item in items:
+        if "real_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("real_data")
+        if (mark := item.get_closest_marker("real_data")) and (missing := _missing(mark.args)):
+            item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def _missing(folders: tuple[str, ...]) -> str:
+    root = os.environ.get(REAL_DATA)
+    if not root:
+        return f"needs real images: set {REAL_DATA} to their folder"
+    return next((f"needs {name} in ${REAL_DATA}" for name in ("", *folders) if not (Path(root) / name).is_dir()), "")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real microscopy images; its tests are skipped where there is none."""
+    return Path(os.environ[REAL_DATA])
 
 
 @pytest.fixture(scope="session", autouse=True)

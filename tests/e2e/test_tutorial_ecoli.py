@@ -1,6 +1,5 @@
 """The tutorial's commands run as they are printed, on the images it names; only the training is shortened."""
 
-import os
 import re
 import shlex
 from pathlib import Path
@@ -22,11 +21,9 @@ def commands(document: Path) -> list[list[str]]:
 
 
 @pytest.fixture
-def public_folder(tmp_path: Path) -> Path:
+def public_folder(tmp_path: Path, real_data: Path) -> Path:
     """The public repository's `data` folder under its own names, as `git clone` would have made it."""
-    if "VSTAIN_REAL_DATA" not in os.environ:
-        pytest.skip("needs the real images: set VSTAIN_REAL_DATA to the folder that holds them")
-    images = Path(os.environ["VSTAIN_REAL_DATA"]) / "ecoli_phase_fluorescence"
+    images = real_data / "ecoli_phase_fluorescence"
     data = tmp_path / "bootcamp" / "data"
     (data / "HG105_images").mkdir(parents=True)
     for field in range(9):
@@ -38,7 +35,7 @@ def public_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.real_data
+@pytest.mark.real_data("ecoli_phase_fluorescence")
 def test_every_command_of_the_tutorial_works(public_folder, monkeypatch, capfd):
     monkeypatch.chdir(public_folder)
     for words in commands(TUTORIAL):

@@ -3,7 +3,6 @@
 Every prediction is compared with the network's own of the whole image, made without any window.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -201,14 +200,11 @@ def test_a_batch_is_resampled_when_the_box_is_ticked_and_says_so_when_it_is_not(
 
 
 @pytest.fixture
-def viscy() -> Path:
-    folder = Path(os.environ.get("VSTAIN_REAL_DATA", "")) / "viscy_unet2d"
-    if "VSTAIN_REAL_DATA" not in os.environ or not folder.is_dir():
-        pytest.skip("needs viscy_unet2d in $VSTAIN_REAL_DATA")
-    return folder
+def viscy(real_data: Path) -> Path:
+    return real_data / "viscy_unet2d"
 
 
-@pytest.mark.real_data
+@pytest.mark.real_data("viscy_unet2d")
 def test_a_viscy_checkpoint_predicts_in_the_dock_what_it_predicts_without(desk, qtbot, viscy):
     from napari_vstain.core.inference.elsewhere import Elsewhere
 

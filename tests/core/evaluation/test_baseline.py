@@ -1,8 +1,5 @@
 """The trivial baseline is the least squares that its definition says, whatever the memory it is computed in."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -117,16 +114,13 @@ def test_what_cannot_be_fitted_is_said(pairs):
         fit_baseline(pairs)
 
 
-@pytest.mark.real_data
-def test_on_real_bacteria_it_reaches_what_a_trivial_predictor_reaches():
+@pytest.mark.real_data("ecoli_phase_fluorescence")
+def test_on_real_bacteria_it_reaches_what_a_trivial_predictor_reaches(real_data):
     from tifffile import imread
 
     from napari_vstain.core.evaluation.intensity import image_metrics
 
-    root = os.environ.get("VSTAIN_REAL_DATA")
-    if not root:
-        pytest.skip("VSTAIN_REAL_DATA does not name the folder of real images")
-    folder = Path(root) / "ecoli_phase_fluorescence"
+    folder = real_data / "ecoli_phase_fluorescence"
 
     def field(number):
         phase, fitc = (imread(folder / f"ecoli_HG105_{number}_{name}.tif") for name in ("phase", "fitc"))

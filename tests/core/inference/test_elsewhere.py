@@ -1,7 +1,6 @@
 """Models that were made elsewhere predict here what they predict there, from the settings file alone."""
 
 import json
-import os
 import pickle
 from pathlib import Path
 
@@ -156,14 +155,11 @@ def test_what_it_takes_and_gives_is_known_without_an_engine(onnx_file):
 
 
 @pytest.fixture
-def viscy() -> Path:
-    folder = os.environ.get("VSTAIN_REAL_DATA", "")
-    if not folder or not (Path(folder) / "viscy_unet2d").is_dir():
-        pytest.skip("needs viscy_unet2d in $VSTAIN_REAL_DATA")
-    return Path(folder) / "viscy_unet2d"
+def viscy(real_data: Path) -> Path:
+    return real_data / "viscy_unet2d"
 
 
-@pytest.mark.real_data
+@pytest.mark.real_data("viscy_unet2d")
 @pytest.mark.parametrize("tile_px", [None, 128])
 @pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
 def test_a_viscy_checkpoint_predicts_what_viscy_predicted_in_tiles_too(viscy, engine, tile_px):
@@ -198,7 +194,7 @@ def test_a_viscy_checkpoint_is_loaded_anew_from_its_file_and_configuration_in_an
     np.testing.assert_array_equal(pickle.loads(parcel).predict(image)["stain"], predictor.predict(image)["stain"])
 
 
-@pytest.mark.real_data
+@pytest.mark.real_data("viscy_unet2d")
 def test_the_command_line_reproduces_viscys_prediction_from_a_plate_with_viscys_statistics(
     viscy, tmp_path, monkeypatch
 ):

@@ -1,8 +1,6 @@
 """Images of another kind are flagged, unseen ones of the training's kind are not, and the reason is said."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,28 +208,21 @@ def test_nothing_to_calibrate_on_is_said(spec):
             calibrate(spec, images)
 
 
-def real_folder():
-    root = os.environ.get("VSTAIN_REAL_DATA")
-    if not root:
-        pytest.skip("VSTAIN_REAL_DATA does not name the folder of real images")
-    return Path(root)
-
-
 @pytest.fixture(scope="module", params=["dataset", "fov"])
-def coli(request):
+def coli(request, real_data):
     """A model of E. coli fields 0 to 6."""
     from tifffile import imread
 
-    folder = real_folder() / "ecoli_phase_fluorescence"
+    folder = real_data / "ecoli_phase_fluorescence"
     return spec_of([imread(folder / f"ecoli_HG105_{i}_phase.tif")[None] for i in range(7)], request.param)
 
 
 @pytest.mark.real_data
-def test_unseen_fields_of_the_same_bacteria_are_not_flagged(coli):
+def test_unseen_fields_of_the_same_bacteria_are_not_flagged(coli, real_data):
     from tifffile import imread
 
     for number in (7, 8):
-        image = imread(real_folder() / "ecoli_phase_fluorescence" / f"ecoli_HG105_{number}_phase.tif")
+        image = imread(real_data / "ecoli_phase_fluorescence" / f"ecoli_HG105_{number}_phase.tif")
         assert check_input(coli, image[None]) == []
 
 
@@ -255,25 +246,25 @@ def planes_of_other_kinds(root):
 
 
 @pytest.mark.real_data
-def test_real_images_of_other_kinds_are_flagged(coli):
-    images = dict(planes_of_other_kinds(real_folder()))
+def test_real_images_of_other_kinds_are_flagged(coli, real_data):
+    images = dict(planes_of_other_kinds(real_data))
     assert len(images) == 25
     assert [name for name, plane in images.items() if not check_input(coli, plane[None])] == []
 
 
 @pytest.mark.real_data
-def test_real_images_of_other_makers_are_flagged(coli):
+def test_real_images_of_other_makers_are_flagged(coli, real_data):
     nd2 = pytest.importorskip("nd2")
-    for path in (real_folder() / "nd2_arcadia").glob("*.nd2"):
+    for path in (real_data / "nd2_arcadia").glob("*.nd2"):
         for channel in nd2.imread(path):
             assert check_input(coli, channel[None]), path.name
 
 
 @pytest.mark.real_data
-def test_another_bacterium_is_reported_and_not_judged(coli, record_property):
+def test_another_bacterium_is_reported_and_not_judged(coli, real_data, record_property):
     from tifffile import imread
 
-    image = imread(real_folder() / "ecoli_phase_fluorescence" / "bsub_100x_phase.tif")
+    image = imread(real_data / "ecoli_phase_fluorescence" / "bsub_100x_phase.tif")
     (found,) = novelty(coli, image[None, None])
     record_property("score over limit", found.score / found.limit)
     assert np.isfinite(found.score)

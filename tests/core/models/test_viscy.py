@@ -1,8 +1,6 @@
 """VisCy's 2D U-Net predicts here what it predicts there."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,19 +28,12 @@ def checkpoint(tmp_path):
     return tmp_path / "viscy.ckpt"
 
 
-@pytest.fixture
-def real_data():
-    folder = os.environ.get("VSTAIN_REAL_DATA", "")
-    if not folder or not (Path(folder) / "viscy_unet2d").is_dir():
-        pytest.skip("needs viscy_unet2d in $VSTAIN_REAL_DATA")
-    return Path(folder) / "viscy_unet2d"
-
-
-@pytest.mark.real_data
+@pytest.mark.real_data("viscy_unet2d")
 def test_a_real_checkpoint_predicts_what_viscy_predicted(real_data):
-    spec, network = load_viscy(real_data / "model.ckpt", real_data / "config.json")
-    reference = np.load(real_data / "reference.npz")
-    statistics = json.loads((real_data / "config.json").read_text())["normalization"]["Phase3D"]["fov_statistics"]
+    folder = real_data / "viscy_unet2d"
+    spec, network = load_viscy(folder / "model.ckpt", folder / "config.json")
+    reference = np.load(folder / "reference.npz")
+    statistics = json.loads((folder / "config.json").read_text())["normalization"]["Phase3D"]["fov_statistics"]
     normalized = (reference["source"] - statistics["median"]) / (statistics["iqr"] + 1e-8)
     with torch.inference_mode():
         made = network(torch.from_numpy(normalized[:, :, 0].astype(np.float32))).numpy()

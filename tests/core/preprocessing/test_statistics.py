@@ -318,16 +318,9 @@ def test_statistics_of_other_versions_are_read_and_broken_ones_are_none(tmp_path
     assert read_statistics(position, "b", "fov") is None
 
 
-@pytest.mark.real_data
-def test_statistics_of_a_third_party_image_go_to_the_sidecar(tmp_path):
-    import os
-
-    root = os.environ.get("VSTAIN_REAL_DATA")
-    if not root:
-        pytest.skip("needs real images: set VSTAIN_REAL_DATA to their folder")
-    from pathlib import Path
-
-    (path,) = (Path(root) / "omezarr_v04_fractal").glob("*.zarr")
+@pytest.mark.real_data("omezarr_v04_fractal")
+def test_statistics_of_a_third_party_image_go_to_the_sidecar(tmp_path, real_data):
+    (path,) = (real_data / "omezarr_v04_fractal").glob("*.zarr")
     workspace = Workspace.create(tmp_path)
     result = run(PreprocessSettings(dataset=workspace.link_dataset(path)), workspace, Progress())
     pixels = open_dataset(path).position("0/0/0").read(["DAPI"])[0, 0]
