@@ -7,12 +7,14 @@ from qtpy.QtWidgets import QFormLayout, QLineEdit
 
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.jobs import Job, JobStatus
+from napari_vstain.core.session import JobKind
 from napari_vstain.core.workspace import checked_name
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.runs import RunChooser
 from napari_vstain.widgets.section import Condition, Section
 from napari_vstain.widgets.style import WRONG, note, primary, shrinkable
+from napari_vstain.widgets.wording import progress_line
 
 
 class DeploySection(Section):
@@ -20,27 +22,50 @@ class DeploySection(Section):
 
     title = "Deploy"
 
+    kind = JobKind.EXPORT
+
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self.job: Job[Any] | None = None
         self.onnx: Path | None = None
         self._build()
         self.runs.list_runs()
+        self.follow_jobs()
 
     def start(self) -> None:
         """Export the chosen run, in a process of its own."""
-        assert self.runs.run is not None  # the button says what is missing
-        self.job = self.session.export(self.runs.run, self.name.text().strip())
-        self._describe()
-        self.say(Condition.BUSY, "exporting")
-        self.desk.pump.listen(self.job, self, finished=self._finish)
+        if self.job is None and self.runs.run is not None:
+            self.session.export(self.runs.run, self.name.text().strip())
 
-    def _finish(self, status: JobStatus) -> None:
-        job, self.job = self.job, None
-        assert job is not None
+    def began(self, job: Job[Any]) -> None:
+        """Show what is exported, frozen, and put away what was exported before."""
+        self.runs.show_run(job.asked["run"])
+        self.name.setText(job.asked["name"])
+        self._freeze(True)
+        self.forget()
+        self.say(Condition.BUSY, "exporting")
+
+    def progressed(self, status: JobStatus) -> None:
+        """Show how far it is."""
+        self.say(Condition.BUSY, progress_line(status) or "exporting")
+
+    def ended(self, job: Job[Any], status: JobStatus) -> None:
+        """Show the file."""
+        self._freeze(False)
         self._describe()
         if self.completed(job, status):
             self._show(job.result())
+
+    def forget(self) -> None:
+        """Show no file."""
+        self.onnx = None
+        self.result.setVisible(False)
+        if self.job is None:
+            self.say(Condition.WAITING, "")
+        self._describe()
+
+    def _freeze(self, running: bool) -> None:
+        for editor in (self.runs, self.name):
+            editor.setEnabled(not running)
 
     def _show(self, onnx: Path) -> None:
         self.onnx = onnx
@@ -54,8 +79,13 @@ class DeploySection(Section):
 
     def _suggest(self, *_: object) -> None:
         run = self.runs.run
-        if run is not None and not self.name.isModified():
+        if run is not None and not self.name.isModified() and self.job is None:
             self.name.setText(f"{run.experiment.name}_{run.name}")
+        self._describe()
+
+    def _changed(self, *_: object) -> None:
+        if self.job is None:
+            self.settle()
         self._describe()
 
     def _describe(self) -> None:
@@ -99,7 +129,8 @@ class DeploySection(Section):
         self.column.addWidget(self.result)
         self.go.clicked.connect(lambda: self.attempt(self.start))
         self.runs.changed.connect(self._suggest)
-        self.name.textChanged.connect(lambda: self._describe())
+        self.runs.activated.connect(self._changed)
+        self.name.textChanged.connect(self._changed)
 
 
 class DeployDock(SectionDock):

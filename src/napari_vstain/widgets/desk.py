@@ -11,7 +11,8 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
-from napari_vstain.core.session import Session
+from napari_vstain.core.jobs import Job
+from napari_vstain.core.session import JobKind, Session
 from napari_vstain.widgets.compat import bare, main_window
 from napari_vstain.widgets.layers.book import Book
 from napari_vstain.widgets.layers.predictions import Predictions
@@ -41,6 +42,7 @@ class Desk:
         self._early: weakref.WeakSet[Any] = weakref.WeakSet()
         self._watched: Callable[[], QMainWindow | None] = lambda: None
         self.closed = False
+        self.session.job_started.connect(self._watch)
         QApplication.instance().aboutToQuit.connect(self._quit)
 
     @property
@@ -70,6 +72,11 @@ class Desk:
                 part.stop()
         self.session.close(timeout_s)
         self.warm_up.thaw()
+
+    def _watch(self, job: Job[Any]) -> None:
+        """Say that there is another run when a training ends, whether or not a dock is open."""
+        if job.kind == JobKind.TRAIN:
+            self.pump.listen(job, finished=lambda _: self.session.runs_changed.emit())
 
     def _came(self, event: Any) -> None:
         if not self.warm_up.done:

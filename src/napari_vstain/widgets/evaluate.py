@@ -15,13 +15,15 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
+from napari_vstain.core.experiments import Run
 from napari_vstain.core.jobs import Job, JobStatus
+from napari_vstain.core.session import JobKind
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.runs import RunChooser
 from napari_vstain.widgets.section import Condition, Section
 from napari_vstain.widgets.style import note, primary
-from napari_vstain.widgets.wording import count
+from napari_vstain.widgets.wording import count, progress_line
 
 COLUMNS = ("position", "predictor", "channel", "pearson", "ssim", "nrmse", "psnr", "mae")
 _ROWS_SHOWN = 8
@@ -32,23 +34,52 @@ class EvaluateSection(Section):
 
     title = "Evaluate"
 
+    kind = JobKind.EVALUATE
+
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self.job: Job[Any] | None = None
         self.metrics: Path | None = None
-        self._evaluated = ""
         self._build()
-        self.hear(self.session.dataset_changed, self._describe)
+        self.hear(self.session.dataset_changed, self._changed)
         self.runs.list_runs()
+        self.follow_jobs()
 
     def start(self) -> None:
         """Evaluate the chosen run."""
-        assert self.runs.run is not None  # the button says what is missing
-        self._evaluated = self.runs.run.label
-        self.job = self.session.evaluate(self.runs.run, self._positions())
-        self._describe()
-        self.desk.pump.listen(self.job, self, finished=self._finish)
+        if self.job is None and self.runs.run is not None:
+            self.session.evaluate(self.runs.run, self._positions())
+
+    def began(self, job: Job[Any]) -> None:
+        """Show what is evaluated, frozen, and put away what was found before."""
+        self.runs.show_run(job.asked["run"])
+        self._freeze(True)
+        self.forget()
         self.say(Condition.BUSY, "evaluating")
+
+    def progressed(self, status: JobStatus) -> None:
+        """Show how far it is."""
+        self.say(Condition.BUSY, progress_line(status))
+
+    def ended(self, job: Job[Any], status: JobStatus) -> None:
+        """Show what was found."""
+        self._freeze(False)
+        self._describe()
+        if self.completed(job, status):
+            self._show(job.asked["run"], job.result())
+
+    def forget(self) -> None:
+        """Show no metrics."""
+        self.metrics = None
+        self.save.setEnabled(False)
+        for widget in (self.table, self.result):
+            widget.setVisible(False)
+        if self.job is None:
+            self.say(Condition.WAITING, "")
+        self._describe()
+
+    def _freeze(self, running: bool) -> None:
+        for editor in (self.runs, self.every):
+            editor.setEnabled(not running)
 
     def export(self, path: Path) -> None:
         """Copy metrics.csv, and the file that explains its columns, to where the user wants them."""
@@ -72,23 +103,19 @@ class EvaluateSection(Section):
             return tuple(self.session.open_dataset.positions)
         return self.session.split().test
 
-    def _finish(self, status: JobStatus) -> None:
-        job, self.job = self.job, None
-        assert job is not None
-        self._describe()
-        if self.completed(job, status):
-            self._show(job.result())
-
-    def _show(self, result: Any) -> None:
+    def _show(self, run: Run, result: Any) -> None:
         self.metrics = Path(result.metrics)
-        rows = table_rows(result.table)
-        self._fill(rows)
+        self._fill(table_rows(result.table))
         self.save.setEnabled(True)
-        where = self.metrics.relative_to(self.session.open_workspace.root)
-        self.result.setText(f"{self._evaluated}, written to {where}")
+        self.result.setText(f"{run.label}, written to {self.metrics.relative_to(run.experiment.root)}")
         self.result.setToolTip(str(self.metrics))
         self.result.setVisible(True)
         self.say(Condition.DONE, headline(result.table))
+
+    def _changed(self, *_: object) -> None:
+        if self.job is None:
+            self.settle()
+        self._describe()
 
     def _fill(self, rows: list[tuple[str, ...]]) -> None:
         self.table.setRowCount(len(rows))
@@ -150,7 +177,8 @@ class EvaluateSection(Section):
         self.column.addWidget(self.result)
         self.go.clicked.connect(lambda: self.attempt(self.start))
         self.runs.changed.connect(self._describe)
-        self.every.toggled.connect(self._describe)
+        self.runs.activated.connect(self._changed)
+        self.every.toggled.connect(self._changed)
         self.save.clicked.connect(self._ask)
 
     def _ask(self) -> None:

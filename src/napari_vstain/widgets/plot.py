@@ -7,6 +7,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_vstain.core.progress import Progress
+from napari_vstain.core.session import Losses, Series
 
 if TYPE_CHECKING:
     from napari_vstain.widgets.desk import Desk
@@ -14,37 +15,7 @@ if TYPE_CHECKING:
 HEIGHT = 150
 REDRAW_MS = 1000
 _TRAIN, _VALIDATION, _BATCH = "#4aa3ff", "#f5a742", (120, 130, 145, 110)
-_SMALLEST = 256
 _WIDE = 100
-
-
-class Series:
-    """Points that grow without being copied at every one."""
-
-    def __init__(self) -> None:
-        self._points = np.empty((2, _SMALLEST))
-        self._count = 0
-
-    def add(self, x: float, y: float) -> None:
-        """Append a point; one that is not finite is left out."""
-        if not np.isfinite(y):
-            return
-        if self._count == self._points.shape[1]:
-            self._points = np.concatenate([self._points, np.empty_like(self._points)], axis=1)
-        self._points[:, self._count] = x, y
-        self._count += 1
-
-    def clear(self) -> None:
-        """Forget every point."""
-        self._count = 0
-
-    @property
-    def xy(self) -> tuple[Any, Any]:
-        """The points, as two views."""
-        return self._points[0, : self._count], self._points[1, : self._count]
-
-    def __len__(self) -> int:
-        return self._count
 
 
 class LossPlot(QWidget):
@@ -52,7 +23,7 @@ class LossPlot(QWidget):
 
     def __init__(self, desk: "Desk") -> None:
         super().__init__()
-        self.series = {name: Series() for name in ("batch", "training", "validation")}
+        self._losses = Losses()
         self._desk = desk
         self._curves: dict[str, Any] = {}
         self._plot: Any = None
@@ -65,24 +36,28 @@ class LossPlot(QWidget):
         self._redraw.setInterval(REDRAW_MS)
         self._redraw.timeout.connect(self._draw)
 
-    def begin(self) -> None:
-        """Forget the former training."""
-        for series in self.series.values():
-            series.clear()
+    @property
+    def series(self) -> dict[str, Series]:
+        """What is drawn, by name."""
+        return self._losses.series
+
+    def show_losses(self, losses: Losses) -> None:
+        """Draw these losses, from the first on; they may still grow, see `ask`."""
+        self._losses = losses
         self.setVisible(True)
         if not self._curves:
             self._desk.pump.call(self._desk.session, load_pyqtgraph, self._make, lambda _: None, self)
-        self._ask()
+        self.ask()
 
-    def add(self, name: str, epoch: float, loss: float | None) -> None:
-        """Add a point to ``batch``, ``training`` or ``validation``; None is no point."""
-        if loss is not None:
-            self.series[name].add(epoch, loss)
-            self._ask()
-
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Draw soon what has come."""
         if not self._redraw.isActive():
             self._redraw.start()
+
+    @property
+    def empty(self) -> bool:
+        """True while there is nothing to draw."""
+        return not any(len(series) for series in self.series.values())
 
     def _make(self, pyqtgraph: Any) -> None:
         if self._curves:
@@ -104,7 +79,7 @@ class LossPlot(QWidget):
                                     symbolBrush=_VALIDATION, symbolPen=None, name="validation"),
         }  # fmt: skip
         self._column.addWidget(plot)
-        self._ask()
+        self.ask()
 
     def _draw(self) -> None:
         positive = _spans_decades([series.xy[1] for series in self.series.values()])

@@ -4,7 +4,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox
 
 from napari_vstain.core.experiments import Run
-from napari_vstain.widgets.section import Section
+from napari_vstain.widgets.section import Section, silent
 from napari_vstain.widgets.style import shrinkable
 from napari_vstain.widgets.threads import Latest
 
@@ -30,6 +30,15 @@ class RunChooser(QComboBox):
         """The chosen run, if there is one."""
         chosen: Run | None = self.currentData()
         return chosen
+
+    def show_run(self, run: Run) -> None:
+        """Choose a run, also before the list has come."""
+        self._chosen = run
+        runs = [self.itemData(index) for index in range(self.count())]
+        with silent(self):
+            if run not in runs:
+                self.addItem(run.label, run)
+            self.setCurrentIndex(runs.index(run) if run in runs else self.count() - 1)
 
     def list_runs(self, *_: object) -> None:
         """Look for the workspace's runs."""

@@ -1,7 +1,8 @@
 """A section is one step of the work: narrow, with no scroll area of its own, alone in a dock or stacked with others."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_vstain.core.errors import VstainError
-from napari_vstain.core.jobs import FinishReason, Job, JobStatus
+from napari_vstain.core.jobs import FinishReason, Job, JobState, JobStatus
 from napari_vstain.core.progress import Progress
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.style import MAX_WIDTH, MIN_WIDTH, problem_line
@@ -45,6 +46,8 @@ class Section(QWidget):
     """The base of the sections: a column, a line for what went wrong, and a `state` for the workbench."""
 
     title: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
+    """Which of the session's jobs it shows, see `follow_jobs`."""
     state = Signal(object)
 
     def __init__(self, desk: Desk) -> None:
@@ -52,6 +55,9 @@ class Section(QWidget):
         self.desk = desk
         self.session = desk.session
         self.now = SectionState()
+        self.job: Job[Any] | None = None
+        """The job of our kind that runs."""
+        self._followed: Job[Any] | None = None
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(8, 6, 8, 8)
         self.column.setSpacing(6)
@@ -96,6 +102,64 @@ class Section(QWidget):
         """Run a function off the main thread, then call `then(result)` here; an error goes to the line."""
         return self.desk.pump.call(self.session, function, then, self.complain, self)
 
+    # The session's job of our kind. A section owns none: it shows what whoever opens it, however late, should see.
+
+    def follow_jobs(self) -> None:
+        """Show the session's last job of our kind, and those that come, whoever starts them."""
+        self.hear(self.session.job_started, self._came)
+        self.hear(self.session.workspace_changed, self._moved)
+        if (job := self.session.latest(self.kind)) is not None and self._is_here(job):
+            self._show_job(job)
+
+    def began(self, job: Job[Any]) -> None:
+        """Show that a job runs, and what it was started with."""
+
+    def progressed(self, status: JobStatus) -> None:
+        """Show how far it is."""
+
+    def ended(self, job: Job[Any], status: JobStatus) -> None:
+        """Show what came of it; `self.job` is None by now."""
+
+    def forget(self) -> None:
+        """Show nothing of a job that has ended: it belongs to another workspace."""
+
+    def _came(self, job: Job[Any]) -> None:
+        if job.kind == self.kind:
+            self._show_job(job)
+
+    def _show_job(self, job: Job[Any]) -> None:
+        self._followed = job
+        if job.running:
+            self.job = job
+            self.settle()
+            self.began(job)
+
+            def hear(status: JobStatus) -> None:
+                self._reflect_job(job, status)
+
+            self.desk.pump.listen(job, self, progressed=hear, finished=hear)
+        else:
+            self.began(job)
+            self.ended(job, job.status)
+
+    def _reflect_job(self, job: Job[Any], status: JobStatus) -> None:
+        if job is not self._followed:
+            return
+        if status.state is JobState.DONE:
+            self.job = None
+            self.ended(job, status)
+        else:
+            self.progressed(status)
+
+    def _moved(self, *_: object) -> None:
+        if self.job is None:
+            self._followed = None
+            self.settle()
+            self.forget()
+
+    def _is_here(self, job: Job[Any]) -> bool:
+        return job.running or job.asked.get("workspace") == self.session.workspace
+
     def completed(self, job: Job[Any], status: JobStatus) -> bool:
         """Return True if a job completed; else show how it ended."""
         if status.reason is FinishReason.FAILED:
@@ -113,8 +177,10 @@ class Section(QWidget):
         self.say(Condition.FAILED, sentence(error))
 
     def settle(self) -> None:
-        """Clear what went wrong before."""
+        """Clear what went wrong before: its cause is gone, or something is tried anew."""
         self.problem.setVisible(False)
+        if self.now.condition is Condition.FAILED:
+            self.say(Condition.READY, "")
 
     def attempt(self, action: Callable[[], object]) -> None:
         """Do something that a click asked for; what it raises goes to the line, never to a traceback."""
@@ -131,6 +197,17 @@ def sentence(error: BaseException | str) -> str:
     if isinstance(error, str | VstainError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def silent(*widgets: QWidget) -> Iterator[None]:
+    """Block the signals of widgets while they are made to show something."""
+    were = [widget.blockSignals(True) for widget in widgets]
+    try:
+        yield
+    finally:
+        for widget, was in zip(widgets, were, strict=True):
+            widget.blockSignals(was)
 
 
 def connect(signal: SignalInstance, slot: Callable[..., Any], connections: list[Connection]) -> None:

@@ -1,5 +1,6 @@
 """Train: name an experiment, start, watch the loss fall, stop when it is good enough."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -7,7 +8,8 @@ from pydantic import Field
 from qtpy.QtWidgets import QFormLayout, QLineEdit, QPushButton, QSpinBox
 
 from napari_vstain.core.errors import VstainError
-from napari_vstain.core.jobs import FinishReason, Job, JobStatus
+from napari_vstain.core.jobs import FinishReason, Job, JobState, JobStatus
+from napari_vstain.core.session import JobKind, Losses
 from napari_vstain.core.settings import Settings
 from napari_vstain.core.training.settings import TrainSettings
 from napari_vstain.core.workspace import checked_name
@@ -16,7 +18,7 @@ from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.fold import Fold
 from napari_vstain.widgets.forms import SettingsForm
 from napari_vstain.widgets.plot import LossPlot
-from napari_vstain.widgets.section import Condition, Section
+from napari_vstain.widgets.section import Condition, Section, silent
 from napari_vstain.widgets.style import WRONG, note, primary, shrinkable
 from napari_vstain.widgets.threads import outcome_error
 from napari_vstain.widgets.wording import arrow, count, progress_line
@@ -44,64 +46,69 @@ class TrainSection(Section):
 
     title = "Train"
 
+    kind = JobKind.TRAIN
+
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self.job: Job[Any] | None = None
         self.plot = LossPlot(desk)
-        self._batches_an_epoch = 0.0
         self._build()
         for signal in (self.session.workspace_changed, self.session.dataset_changed):
             self.hear(signal, self._changed)
         self.hear(self.session.channels_changed, self._rename)
         self._rename()
+        self.follow_jobs()
 
     def start(self) -> None:
         """Train with what the form says."""
-        session = self.session
-        self.job = session.train(self.name.text().strip(), self.session.split(), **self._choices())
-        self.plot.begin()
-        self.go.setVisible(False)
-        self.stop.setVisible(True)
-        self.stop.setEnabled(True)
-        self.stop.setText("Stop training")
+        if self.job is None:
+            self.session.train(self.name.text().strip(), self.session.split(), **self._choices())
+
+    def began(self, job: Job[Any]) -> None:
+        """Show the training: what it was asked, frozen, and its losses from the first on."""
+        self._show_asked(job.asked)
+        self._freeze(True)
+        if isinstance(job.record, Losses):
+            self.plot.show_losses(job.record)
         self.result.setText("Starting… the first time this takes some seconds.")
+        self.result.setToolTip("")
         self.result.setVisible(True)
         self.say(Condition.BUSY, "starting")
-        self.desk.pump.listen(self.job, self, progressed=self._reflect, produced=self._take, finished=self._finish)
+        self._reflect_stop(job.status.state)
 
-    def _reflect(self, status: JobStatus) -> None:
-        if status.unit == "batches" and status.total:
-            self._batches_an_epoch = status.total / self.epochs.value()
+    def progressed(self, status: JobStatus) -> None:
+        """Show how far it is."""
+        self.plot.ask()
+        self._reflect_stop(status.state)
         if status.phase:
             text = progress_line(status)
             self.result.setText(text)
             self.say(Condition.BUSY, text)
 
-    def _take(self, item: Any) -> None:
-        """Plot what the training produced: the loss of a batch, or of an epoch."""
-        if hasattr(item, "train_loss"):
-            self.plot.add("training", item.epoch + 1, item.train_loss)
-            self.plot.add("validation", item.epoch + 1, item.validation_loss)
-        elif hasattr(item, "loss") and self._batches_an_epoch:
-            self.plot.add("batch", item.step / self._batches_an_epoch, item.loss)
-
-    def _finish(self, status: JobStatus) -> None:
-        job, self.job = self.job, None
-        self.go.setVisible(True)
-        self.stop.setVisible(False)
-        assert job is not None
+    def ended(self, job: Job[Any], status: JobStatus) -> None:
+        """Show what was learned, and give the form back."""
+        self._freeze(False)
+        self.plot.ask()
+        self.plot.setVisible(not self.plot.empty)
         if status.reason is FinishReason.FAILED:
             self.result.setVisible(False)
             self.complain(outcome_error(job))
         else:
             self._tell(job, stopped=status.reason is FinishReason.CANCELLED)
         self._describe()
-        self.session.runs_changed.emit()
+
+    def forget(self) -> None:
+        """Show nothing of a training in another workspace."""
+        self.plot.setVisible(False)
+        self.result.setVisible(False)
+        self.say(Condition.WAITING, "")
+        self._describe()
 
     def _tell(self, job: Job[Any], stopped: bool) -> None:
         result = getattr(outcome_error(job), "kept", None) if stopped else job.result()
-        if result is None:
-            self.result.setText("Stopped before anything was learned: nothing was saved.")
+        if result is None or not result.epochs:
+            self.result.setText(
+                "Stopped before the first epoch had ended: there is nothing to predict with. Earlier runs stay in use."
+            )
             self.say(Condition.READY, "stopped")
             return
         verb = "Stopped after" if stopped else "Trained"
@@ -115,8 +122,26 @@ class TrainSection(Section):
     def _halt(self) -> None:
         if self.job is not None:
             self.job.stop()
-            self.stop.setEnabled(False)
-            self.stop.setText("Stopping… (finishing batch)")
+            self._reflect_stop(JobState.STOPPING)
+
+    def _reflect_stop(self, state: JobState) -> None:
+        stopping = state is JobState.STOPPING
+        self.stop.setEnabled(not stopping)
+        self.stop.setText("Stopping… (finishing batch)" if stopping else "Stop training")
+
+    def _freeze(self, running: bool) -> None:
+        """Let nobody change what a training was started with while it runs; it is shown instead."""
+        for editor in (self.name, self.epochs, self.form):
+            editor.setEnabled(not running)
+        self.go.setVisible(not running)
+        self.stop.setVisible(running)
+
+    def _show_asked(self, asked: Mapping[str, Any]) -> None:
+        with silent(self.name, self.epochs, self.form):
+            self.name.setText(asked["experiment"])
+            self.epochs.setValue(asked.get("epochs") or preset_epochs())
+            self.form.restore_defaults()
+            self.form.set_values(dict(asked))
 
     # What the form says
 
@@ -125,12 +150,14 @@ class TrainSection(Section):
 
     def _rename(self, *_: object) -> None:
         """Suggest a name that says the day and the targets, unless the user typed one."""
-        if not self.name.isModified():
+        if not self.name.isModified() and self.job is None:
             targets = "_".join(self.session.targets) or "stain"
             self.name.setText("".join(c if c.isalnum() else "_" for c in f"{date.today():%Y_%m_%d}_{targets}"))
         self._changed()
 
     def _changed(self, *_: object) -> None:
+        if self.job is None:
+            self.settle()
         self._describe()
 
     def _describe(self) -> None:
@@ -203,6 +230,7 @@ class TrainSection(Section):
         self.go.clicked.connect(lambda: self.attempt(self.start))
         self.stop.clicked.connect(self._halt)
         self.name.textChanged.connect(self._changed)
+        self.epochs.valueChanged.connect(self._changed)
         self.form.changed.connect(self._changed)
 
 

@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Event, Lock, Thread, current_thread
-from typing import Any, Generic, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeVar
 
 from psygnal import Signal, SignalInstance
 
@@ -15,6 +16,12 @@ from napari_vstain.core.progress import Cancelled, CancelToken, Progress, Report
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+
+class Record(Protocol):
+    """Keeps what a job produces, for whoever looks later; called on the job's own thread."""
+
+    def take(self, item: object) -> None: ...
 
 
 class Job(Generic[T]):
@@ -36,8 +43,16 @@ class Job(Generic[T]):
     produced = Signal(object)
     finished = Signal(FinishReason)
 
-    def __init__(self, function: Callable[[Progress], T], name: str) -> None:
+    def __init__(
+        self, function: Callable[[Progress], T], name: str, *,
+        kind: str = "", asked: Mapping[str, Any] | None = None, record: Record | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
+        self.kind = kind
+        """What it is for: by this, whoever shows jobs of one kind finds it again."""
+        self.asked: Mapping[str, Any] = MappingProxyType(dict(asked or {}))
+        """What it was started with, for people."""
+        self.record = record
         self.token = CancelToken()
         self._function: Callable[[Progress], T] | None = function
         self._lock = Lock()
@@ -174,11 +189,15 @@ class _JobSink:
         self._job._take_report(report)
 
     def produced(self, item: object) -> None:
+        if self._job.record is not None:
+            self._job.record.take(item)
         self._job._tell(EventKind.PRODUCED, item)
 
 
 def emit_isolated(signal: SignalInstance, *arguments: Any) -> None:
     """Call every listener of a psygnal signal; one that raises is logged and the others still hear."""
+    if signal._is_blocked:
+        return
     for slot in tuple(signal._slots):  # psygnal's own emit stops at the first listener that raises
         try:
             slot.cb(arguments)

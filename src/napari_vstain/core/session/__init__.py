@@ -1,7 +1,8 @@
 """A session is what a script or a window holds: workspace, open position, channel choice, model and jobs."""
 
-from napari_vstain.core.session.jobs import stop_jobs
+from napari_vstain.core.session.jobs import JobKind, stop_jobs
 from napari_vstain.core.session.live import Caveat, Engaged, Live, Spacing
+from napari_vstain.core.session.losses import Losses, Series
 from napari_vstain.core.session.matching import OpenImage, Role, match_sources
 from napari_vstain.core.session.memory import recall_model, remember_model
 from napari_vstain.core.session.models import Model, PredictorCache, chosen_model, load_model, runs_of
@@ -11,12 +12,15 @@ from napari_vstain.core.session.session import Session
 __all__ = [
     "Caveat",
     "Engaged",
+    "JobKind",
     "Live",
+    "Losses",
     "Model",
     "OpenImage",
     "Opened",
     "PredictorCache",
     "Role",
+    "Series",
     "Session",
     "Spacing",
     "chosen_model",

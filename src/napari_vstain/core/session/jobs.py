@@ -5,14 +5,25 @@ from __future__ import annotations
 import atexit
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from napari_vstain.core.jobs import Job
+from napari_vstain.core.jobs.job import Record
 from napari_vstain.core.progress import Progress
 
 T = TypeVar("T")
 _alive: weakref.WeakSet[Job[Any]] = weakref.WeakSet()
+
+
+class JobKind(StrEnum):
+    """What a job is for, where a dock shows it and what came of it."""
+
+    TRAIN = "train"
+    PREDICT = "predict"
+    EVALUATE = "evaluate"
+    EXPORT = "export"
 
 
 class Jobs:
@@ -20,6 +31,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self._all: list[Job[Any]] = []
+        self._latest: dict[str, Job[Any]] = {}
         self._quiet: weakref.WeakSet[Job[Any]] = weakref.WeakSet()
         weakref.finalize(self, stop_jobs, self._all).atexit = False
 
@@ -32,9 +44,18 @@ class Jobs:
         """Return those of them that are not quiet."""
         return [job for job in self.running() if job not in self._quiet]
 
-    def start(self, function: Callable[[Progress], T], name: str, *, quiet: bool = False) -> Job[T]:
-        """Run a function in the background."""
-        job = Job(function, name)
+    def latest(self, kind: str) -> Job[Any] | None:
+        """Return the job of a kind that was started last, also when it has ended."""
+        return self._latest.get(kind)
+
+    def start(
+        self, function: Callable[[Progress], T], name: str, *, quiet: bool = False,
+        kind: str = "", asked: Mapping[str, Any] | None = None, record: Record | None = None,
+    ) -> Job[T]:  # fmt: skip
+        """Run a function in the background; the last one of a `kind` is kept for whoever shows what came of it."""
+        job = Job(function, name, kind=kind, asked=asked, record=record)
+        if kind:
+            self._latest[kind] = job
         self._all[:] = [*self.running(), job]
         _alive.add(job)
         if quiet:

@@ -12,8 +12,9 @@ from napari_vstain.core.experiments import Run
 from napari_vstain.core.jobs import Job
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session.choices import Choices
-from napari_vstain.core.session.jobs import Jobs
+from napari_vstain.core.session.jobs import JobKind, Jobs
 from napari_vstain.core.session.live import Live, Spacing
+from napari_vstain.core.session.losses import Losses
 from napari_vstain.core.session.memory import remember_model
 from napari_vstain.core.session.models import PredictorCache, chosen_model
 from napari_vstain.core.session.opening import registered_name
@@ -62,7 +63,8 @@ class Session(Choices):
             )  # fmt: skip
             return training.run(settings, workspace, progress)
 
-        return self.start(train, f"Training {experiment}")
+        asked = {"experiment": experiment, "split": split, "workspace": workspace, "dataset": dataset.name, **options}
+        return self.start(train, f"Training {experiment}", kind=JobKind.TRAIN, asked=asked, record=Losses())
 
     def predict(self, positions: Sequence[str], **options: Any) -> Job[PredictResult]:
         """Predict whole positions into the workspace's store; `options` are those of `PredictSettings`."""
@@ -120,7 +122,8 @@ class Session(Choices):
             inference.run(inference.PredictSettings.parse(which), workspace, progress)
             return evaluation.run(evaluation.EvaluateSettings.parse({**which, **options}), workspace, progress)
 
-        return self.start(evaluate, f"Evaluating {run.experiment.name}")
+        asked = {"run": run, "positions": tuple(positions), "workspace": workspace, "dataset": dataset.name}
+        return self.start(evaluate, f"Evaluating {run.label}", kind=JobKind.EVALUATE, asked=asked)
 
     def export(self, run: Run, name: str = "", **options: Any) -> Job[Path]:
         """Write a run as ONNX, in a process of its own; the job's result is the file."""
@@ -138,7 +141,8 @@ class Session(Choices):
                 ExportSettings.parse(values).save(config)
                 return run_verb_in_child("export", config, workspace, progress)["ONNX"]
 
-        return self.start(export, f"Exporting {run.experiment.name}")
+        asked = {"run": run, "name": name, "workspace": workspace}
+        return self.start(export, f"Exporting {run.label}", kind=JobKind.EXPORT, asked=asked)
 
     def remember_model(self) -> None:
         """Write down, in the background, which model is used, for the next session in this workspace."""
@@ -160,9 +164,16 @@ class Session(Choices):
         """The jobs that have not ended and that a window shows."""
         return self._jobs.announced()
 
-    def start(self, function: Callable[[Progress], T], name: str, *, quiet: bool = False) -> Job[T]:
-        """Run a function in the background; a `quiet` one is not announced by `job_started`."""
-        job = self._jobs.start(function, name, quiet=quiet)
+    def latest(self, kind: str) -> Job[Any] | None:
+        """Return the job of a kind that was started last, running or ended: what a dock that opens later shows."""
+        return self._jobs.latest(kind)
+
+    def start(self, function: Callable[[Progress], T], name: str, *, quiet: bool = False, **what: Any) -> Job[T]:
+        """Run a function in the background; a `quiet` one is not announced by `job_started`.
+
+        `what` it is (``kind``, ``asked``, ``record``) is kept with the job.
+        """
+        job = self._jobs.start(function, name, quiet=quiet, **what)
         if not quiet:
             self.job_started.emit(job)
         return job

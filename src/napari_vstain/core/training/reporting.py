@@ -46,7 +46,9 @@ class Reporter(Callback):
         if not isfinite(loss):
             rule = f"became {loss} at step {trainer.global_step}"
             raise SettingsError("training loss", None, rule, "lower the learning rate, or look at the images")
-        self.progress.produce(BatchLoss(trainer.global_step, loss))
+        batches = float(trainer.num_training_batches)
+        epoch = trainer.current_epoch + (batch_idx + 1) / batches if isfinite(batches) else None
+        self.progress.produce(BatchLoss(trainer.global_step, loss, epoch))
         self.progress.advance(message=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, loss {loss:.3f}")
 
     def on_validation_batch_start(

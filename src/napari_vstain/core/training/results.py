@@ -14,6 +14,8 @@ class BatchLoss:
     step: int
     """Batches learned from, this one included."""
     loss: float
+    epoch: float | None = None
+    """Epochs learned, this batch included; None where it is not known how many batches make an epoch."""
 
 
 @dataclass(frozen=True)
