@@ -9,7 +9,7 @@ from pathlib import Path
 PAGE = Path(__file__).parent / "command_line.md"
 HEAD = """# Command line
 
-`vstain` does all that the docks do, from the same settings. Each verb saves its settings beside its result, and `vstain VERB -c that-file.yml` does the same again; `--set key=value` changes one of them. Commands find the workspace they are run in by themselves. Ctrl-C stops cleanly and keeps what was made.
+`vstain` does all that the docks do, from the same settings. Each verb saves its settings beside its result, and `vstain VERB -c that-file.yml` does the same again; `--set key=value` changes one of them, and a new `class_path` brings none of the arguments of the class that it replaces. In a settings file `${section.key}` stands for the value there, and a section `_aux` holds values that are only referred to. Commands find the workspace they are run in by themselves. Ctrl-C stops cleanly and keeps what was made.
 
 Exit codes: 0 done, 1 an error (one sentence; `--debug` shows the traceback), 2 wrong usage, 130 stopped. `--progress json` prints a line of JSON for each report, for programs that start this one.
 

@@ -1,13 +1,18 @@
 """Settings survive YAML, and every mistake in them is one clear sentence."""
 
+import time
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
 from napari_vstain.core.errors import SettingsError, StorageError
 from napari_vstain.core.files import atomically, write_text
+from napari_vstain.core.overrides import merged
 from napari_vstain.core.settings import Settings, load_config, resolve
 
 
@@ -31,6 +36,108 @@ def test_references_are_resolved_and_auxiliary_values_dropped():
     assert resolve(values) == {"a": 3, "b": {"c": [3, "x-1"]}}
 
 
+_NAMES = st.sampled_from("abc")
+_TEXTS = st.text("ab\\\\. ", max_size=4)
+_REFERRED = st.sampled_from(
+    ["${a}", "${b}", "${c.a}", "${c.b}", "${d[0]}", "${d.1}", "${.a}", "${..b}", "\\${a}", "${${c.b}}"]
+)
+_LEAVES = st.integers() | st.booleans() | st.none() | st.lists(_TEXTS | _REFERRED, max_size=3).map("".join)
+
+
+@given(
+    values=st.fixed_dictionaries(
+        {"a": _LEAVES, "b": _LEAVES, "c": st.dictionaries(_NAMES, _LEAVES), "d": st.lists(_LEAVES, max_size=2)}
+    )
+)
+def test_references_lead_where_omegaconf_leads(values):
+    try:
+        expected = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+    except (OmegaConfBaseException, RecursionError, ValueError):
+        with pytest.raises(SettingsError) as caught:
+            resolve(values)
+        assert "\n" not in str(caught.value)
+    else:
+        assert resolve(values) == expected
+
+
+_BOMBS = {
+    "aliases": "\n".join(["_aux:", "  n0: &n0 [x, x]", *(f"  n{i + 1}: &n{i + 1} [*n{i}, *n{i}]" for i in range(40))]),
+    "merged": "\n".join(["n0: &n0 {a: 1}", *(f"n{i + 1}: &n{i + 1} {{<<: [*n{i}, *n{i}]}}" for i in range(40))]),
+    "an alias of itself": "a: &a [*a]",
+    "references in a text": "\n".join(["n0: x", *(f"n{i + 1}: '${{n{i}}}${{n{i}}}'" for i in range(40))]),
+    "references in a list": "\n".join(["n0: x", *(f"n{i + 1}: ['${{n{i}}}', '${{n{i}}}']" for i in range(40))]),
+    "references in _aux": "\n".join(
+        ["_aux:", "  n0: x", *(f"  n{i}: ['${{.n{i - 1}}}', '${{.n{i - 1}}}']" for i in range(1, 40))]
+    ),
+    "references in a circle": "a: ${b}\nb: ${a}",
+    "sections in a circle": "a: ['${b}', '${b}']\nb: ['${a}', '${a}']",
+    "a section in itself": "a: {b: '${a}'}",
+    "a chain": "\n".join(f"n{i}: ${{n{i + 1}}}" for i in range(3000)),
+    "brackets": "a: '" + "${a" * 100_000 + "}" * 100_000 + "'",
+    "deep": "a: " + "[" * 3000 + "]" * 3000,
+    "deeper": "[" * 100_000,
+    "deep blocks": "\n".join(" " * i + "a:" for i in range(2000)),
+    "digits": "a: " + "9" * 5000,
+    "digits of base 60": "a: " + ":".join(["1"] * 500_000),
+    "many": "a: [" + "x," * 1_000_000 + "]",
+    "long": "a: " + "x" * 5_000_000,
+    "no text": "a: \0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", _BOMBS.values(), ids=_BOMBS)
+def test_a_file_that_would_never_end_is_one_sentence_at_once(tmp_path, text):
+    path = tmp_path / "bomb.yml"
+    path.write_text(text)
+    began = time.process_time()
+    with pytest.raises(SettingsError) as caught:
+        load_config(path)
+    assert time.process_time() - began < 1
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/", "/nowhere"])
+def test_what_is_no_file_is_not_read(path):
+    with pytest.raises(SettingsError, match=r"is no file|is a folder|is not there"):
+        load_config(path)
+
+
+def test_long_and_shared_settings_still_open(tmp_path):
+    keys = [f"A/{i}/000" for i in range(20_000)]
+    path = tmp_path / "long.yml"
+    path.write_text("\n".join(["_aux:", "  all: &all", *(f"    - {key}" for key in keys), "a: *all", "b: ${_aux.all}"]))
+    assert load_config(path) == {"a": keys, "b": keys}
+
+
+def test_a_long_run_of_backslashes_is_saved_and_read_at_once(tmp_path):
+    began = time.process_time()
+    settings = Tiles(names=("\\" * 300_000 + "x${",))
+    settings.save(tmp_path / "t.yml")
+    assert Tiles.load(tmp_path / "t.yml") == settings
+    assert time.process_time() - began < 2
+
+
+def test_another_class_brings_none_of_the_old_ones_arguments():
+    values = {"network": {"class_path": "a.UNet", "init_args": {"features": [1, 2]}}, "lr": 1}
+    swapped = {"network": {"class_path": "b.Other", "init_args": {"width": 3}}, "lr": 1}
+    for order in (1, -1):
+        overrides = ["network.class_path=b.Other", "network.init_args.width=3"][::order]
+        assert resolve(values, overrides) == swapped
+    assert resolve(values, ["network.class_path=a.UNet", "lr=1e-3"]) == {**values, "lr": 0.001}
+    assert merged(values, {"network": swapped["network"]}) == swapped
+
+
+def test_items_of_a_list_are_overridden_by_number():
+    assert resolve({"a": [{"x": 1}, {"x": 2}]}, ["a.1.x=5", "a[0].x=4"]) == {"a": [{"x": 4}, {"x": 5}]}
+
+
+@pytest.mark.parametrize("override", ["=5", "a", "a=[1", ".=1"])
+def test_an_override_that_is_none_is_one_sentence(override):
+    with pytest.raises(SettingsError):
+        resolve({}, [override])
+
+
 def test_overrides_win_over_the_file(tmp_path):
     path = tmp_path / "tiles.yml"
     path.write_text("size: 256\n")
@@ -42,7 +149,7 @@ def test_overrides_win_over_the_file(tmp_path):
     [
         ("sise: 3", "sise: is no setting of Tiles; use one of size, names."),
         ("size: 0", "size 0: input should be greater than or equal to 1; correct the value."),
-        ("size: ${nothing}", "size: .*nothing.*not found; correct the reference"),
+        ("size: ${nothing}", r"size '\$\{nothing\}': leads to nothing: .*; correct the reference"),
         ("size: [", "is not YAML"),
         ("- 3", "must hold `name: value` lines"),
         ("preset: nothing", "preset 'nothing': no preset of this name"),
@@ -58,7 +165,7 @@ def test_mistakes_are_one_sentence(tmp_path, text, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(SettingsError, match=r"nowhere\.yml': cannot be read"):
+    with pytest.raises(SettingsError, match=r"nowhere\.yml': is not there"):
         load_config(tmp_path / "nowhere.yml")
 
 

@@ -10,6 +10,7 @@ from napari_vstain.cli.options import add_options, chosen, missing
 from napari_vstain.cli.running import run_shown
 from napari_vstain.cli.terminal import MODES, Display
 from napari_vstain.core.errors import WorkspaceError
+from napari_vstain.core.overrides import merged
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings, load_config, resolve
 from napari_vstain.core.workspace import Workspace
@@ -134,7 +135,7 @@ def add_workspace_option(group: Any) -> None:
 
 def settings_values(given: argparse.Namespace) -> dict[str, Any]:
     """Return the values of the settings file, of the options, and of `--set`, each over the one before."""
-    values = _over(load_config(given.config, given.overrides) if given.config else {}, chosen(given))
+    values = merged(load_config(given.config, given.overrides) if given.config else {}, chosen(given))
     return resolve(values, given.overrides) if given.overrides and not given.config else values
 
 
@@ -154,15 +155,6 @@ def find_workspace(folder: Path | None) -> Workspace:
             return Workspace.open(candidate)
     rule = "is no workspace, and no folder above it is"
     raise WorkspaceError("folder", here, rule, "make one with `vstain new FOLDER`, or name one with -w FOLDER")
-
-
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `below` with the values of `above` put over it, key by key at every level."""
-    merged = dict(below)
-    for key, value in above.items():
-        deeper = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _over(merged[key], value) if deeper else value
-    return merged
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

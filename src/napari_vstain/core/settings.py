@@ -1,24 +1,24 @@
 """Settings are frozen values that a YAML file, a form and the command line share."""
 
-import re
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.files import write_text
+from napari_vstain.core.overrides import merged, parse_overrides
+from napari_vstain.core.references import REFERENCE, resolve_references
+from napari_vstain.core.yaml_text import load_yaml, read_yaml
 
 AUXILIARY = "_aux"
 """A section at any level that holds values to refer to, and is dropped before validation."""
 PRESET = "preset"
 """A top-level key that names a packaged file whose values this one overrides."""
-_REFERENCE = re.compile(r"(\\*)\$\{")
 
 
 class Settings(BaseModel):
@@ -61,17 +61,11 @@ def resolve(values: Mapping[str, Any], overrides: Iterable[str] = ()) -> dict[st
     Raises
     ------
     SettingsError
-        For an unknown preset or a reference to nothing.
+        For an unknown preset, an override that is none, or a reference that leads to nothing.
     """
     layers = [*_preset(values), {key: value for key, value in values.items() if key != PRESET}]
-    try:
-        merged = OmegaConf.merge(*(OmegaConf.create(dict(layer)) for layer in layers))
-        merged.merge_with_dotlist(list(overrides))
-        resolved = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, ValueError) as error:
-        key = getattr(error, "full_key", None) or "settings"
-        raise SettingsError(key, None, str(error).splitlines()[0], "correct the reference") from error
-    return dict(_without_auxiliary(resolved))
+    whole: dict[str, Any] = reduce(merged, [*layers, parse_overrides(overrides)], {})
+    return dict(_without_auxiliary(resolve_references(whole)))
 
 
 def save_config(values: Mapping[str, Any], path: Path | str, header: str = "") -> None:
@@ -96,17 +90,11 @@ def _preset(values: Mapping[str, Any]) -> list[dict[str, Any]]:
         return []
     if name not in preset_names():
         raise SettingsError(PRESET, name, "no preset of this name", f"choose one of {', '.join(preset_names())}")
-    return [yaml.safe_load((_presets() / f"{name}.yml").read_text(encoding="utf-8"))]
+    return [load_yaml((_presets() / f"{name}.yml").read_text(encoding="utf-8"), PRESET, name, SettingsError)]
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError("settings file", path, "cannot be read", "check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = str(error).splitlines()[-1].strip()
-        raise SettingsError("settings file", path, f"is not YAML ({where})", "correct it") from error
+    values = read_yaml(path, "settings file", SettingsError)
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -128,7 +116,7 @@ def _escaped(value: Any) -> Any:
         return {key: _escaped(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_escaped(item) for item in value]
-    return _REFERENCE.sub(r"\1\1\\${", value) if isinstance(value, str) else value
+    return REFERENCE.sub(r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def _first_problem(error: ValidationError, model: type[BaseModel]) -> SettingsError:

@@ -10,7 +10,8 @@ import yaml
 
 from napari_vstain.core.errors import WorkspaceError
 from napari_vstain.core.experiments import Experiment
-from napari_vstain.core.files import check_writable, write_text, writing
+from napari_vstain.core.files import check_writable, reading, write_text, writing
+from napari_vstain.core.yaml_text import read_yaml
 
 FOLDERS = ("datasets", "models", "evaluation", "deployment")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
@@ -156,10 +157,8 @@ def _refuse_other_things(path: Path) -> None:
 
 
 def _follow(link: Path) -> Path:
-    try:
-        target = Path(yaml.safe_load(link.read_text(encoding="utf-8"))["path"])
-    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
-        raise WorkspaceError("dataset", link, "is a link that cannot be read", "link the dataset again") from error
+    with reading("dataset", link, "is a link that cannot be read", "link the dataset again", kind=WorkspaceError):
+        target = Path(read_yaml(link, "dataset link", WorkspaceError)["path"])
     if not target.exists():
         raise WorkspaceError("dataset", link.stem, f"leads to {target}, which is not there", "mount or link it again")
     return target

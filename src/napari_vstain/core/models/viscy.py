@@ -5,15 +5,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
 from napari_vstain.core.errors import ModelError
+from napari_vstain.core.files import reading
 from napari_vstain.core.models.checkpoint import load_weights, read_checkpoint, weights_digest
 from napari_vstain.core.models.networks import network_config
-from napari_vstain.core.models.receptive_field import receptive_field
+from napari_vstain.core.models.receptive_field import ReceptiveField, receptive_field
 from napari_vstain.core.models.spec import ModelSpec, Normalization, OutputSpec, Statistics
 from napari_vstain.core.models.viscy_unet import VisCyUNet2D
+from napari_vstain.core.yaml_text import read_text, read_yaml
 
 PREFIX = "model."
 """What the names of the weights begin with in a VisCy checkpoint."""
@@ -42,21 +43,28 @@ def load_viscy(checkpoint: Path | str, config: Path | str | Mapping[str, Any]) -
     ModelError
         When the checkpoint or the configuration cannot be read, is of another kind, or they do not fit together.
     """
+    where = None if isinstance(config, Mapping) else Path(config)
     values = config if isinstance(config, Mapping) else _read(Path(config))
-    arguments = _network_arguments(values)
-    network = _built(arguments)
+    with reading("VisCy configuration", where, "does not say what is needed", _REMEDY, kind=ModelError):
+        arguments, data = _network_arguments(values), _data(values)
+    with reading("VisCy model_config", None, "does not fit", _REMEDY, kind=ModelError):
+        network = VisCyUNet2D(**arguments)
     state = read_checkpoint(checkpoint).get("state_dict")
     load_weights(network, state, PREFIX, Path(checkpoint))
-    spec = _spec(_data(values), network, arguments, Path(checkpoint).stem)
+    field = receptive_field(network)
+    with reading("VisCy configuration", where, "does not say what is needed", _REMEDY, kind=ModelError):
+        spec = _spec(data, network, field, arguments, Path(checkpoint).stem)
     return spec.model_copy(update={"weights": weights_digest(network.state_dict())}), network.eval()
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ModelError("VisCy configuration", path, "cannot be read", "give a YAML or JSON file") from error
+    field = "VisCy configuration"
+    if path.suffix == ".json":
+        text = read_text(path, field, ModelError)
+        with reading(field, path, "is no JSON", "give a YAML or JSON file", kind=ModelError):
+            values = json.loads(text)
+    else:
+        values = read_yaml(path, field, ModelError)
     if not isinstance(values, Mapping):
         raise ModelError("VisCy configuration", path, "holds no `name: value` lines", _REMEDY)
     return values
@@ -69,13 +77,6 @@ def _network_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     if architecture != "2D":
         raise ModelError("VisCy architecture", architecture, "only '2D' can be predicted with here", _REMEDY)
     return dict(arguments.get("model_config") or {})
-
-
-def _built(arguments: Mapping[str, Any]) -> VisCyUNet2D:
-    try:
-        return VisCyUNet2D(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ModelError("VisCy model_config", None, f"does not fit ({error})", _REMEDY) from error
 
 
 def _data(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +101,9 @@ def _of_channels(normalizations: list[Any], channels: object) -> Any:
     return found[0] if found else None
 
 
-def _spec(data: Mapping[str, Any], network: VisCyUNet2D, arguments: Mapping[str, Any], name: str) -> ModelSpec:
+def _spec(
+    data: Mapping[str, Any], network: VisCyUNet2D, field: ReceptiveField, arguments: Mapping[str, Any], name: str
+) -> ModelSpec:
     sources = _names(data.get("source_channel"))
     targets = tuple(name.removesuffix("_prediction") for name in _names(data.get("prediction_channels")))
     _check_channels("source", sources, network.in_channels)
@@ -112,7 +115,6 @@ def _spec(data: Mapping[str, Any], network: VisCyUNet2D, arguments: Mapping[str,
         raise ModelError("VisCy configuration", None, "has no dataset statistics of the source channel", _REMEDY)
     in_units = data.get("target_normalization") if all(_statistics(plate, target) for target in targets) else None
     known |= {target: _statistics(plate, target) if in_units else NORMALIZED for target in targets}
-    field = receptive_field(network)
     return ModelSpec(
         name=name,
         sources=sources,
