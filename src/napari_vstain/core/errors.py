@@ -42,6 +42,10 @@ class DatasetError(VstainError, ValueError):
     """An image, plate or store that cannot be used as it is."""
 
 
+class NormalizationError(DatasetError):
+    """An image that cannot be normalized, since it is empty, constant or nearly so; the rule says which."""
+
+
 class ChannelError(VstainError, LookupError):
     """A channel or a position that a dataset does not have."""
 

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_vstain.core.data import create_plate, open_dataset
-from napari_vstain.core.errors import ChannelError, DatasetError
-from napari_vstain.core.models import Statistics
+from napari_vstain.core.data import create_plate, open_dataset, recorded
+from napari_vstain.core.errors import ChannelError, DatasetError, NormalizationError
+from napari_vstain.core.inference.normalize import Scaling
+from napari_vstain.core.models import Normalization, Statistics
 from napari_vstain.core.preprocessing import (
     PreprocessSettings,
     compute_statistics,
@@ -20,6 +21,7 @@ from napari_vstain.core.preprocessing import (
     read_statistics,
     run,
     statistics_of,
+    unusable,
 )
 from napari_vstain.core.preprocessing.sampling import Sample, grid, sample_frame
 from napari_vstain.core.progress import Cancelled, Progress
@@ -102,6 +104,94 @@ def test_a_sample_keeps_everything_up_to_its_limit_then_evenly_spaced_values(par
         assert len(set(np.diff(kept))) == 1 and kept[0] == 0 and len(kept) >= limit // 2
 
 
+@settings(max_examples=60)
+@given(data=st.data(), limit=st.integers(16, 64))
+def test_every_value_counts_alike_however_many_there_are_and_in_whatever_order(data, limit):
+    sizes = data.draw(st.lists(st.integers(1, 400), min_size=1, max_size=12))
+    values = np.random.default_rng(data.draw(st.integers(0, 99))).gamma(2.0, 100.0, sum(sizes)) + 4e6
+    if data.draw(st.booleans()):
+        values.sort()
+    sample = Sample(limit)
+    for part in np.split(values, np.cumsum(sizes)[:-1]):
+        sample.add(part)
+    found, wanted = compute_statistics(sample), independent(values)
+    for name in ("mean", "std", "min", "max"):
+        assert getattr(found, name) == pytest.approx(wanted[name], rel=1e-9)
+    kept, ordered = np.sort(sample.values), np.sort(values)
+    share = (np.searchsorted(ordered, kept) + 0.5) / ordered.size - (np.arange(kept.size) + 0.5) / kept.size
+    assert len(kept) >= min(limit // 2, values.size)
+    assert np.abs(share).max() <= (0 if values.size <= limit else (len(sizes) + 4) / kept.size)
+
+
+def test_a_dataset_of_more_than_the_samples_limit_has_the_statistics_of_its_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(Sample.__init__, "__defaults__", (1 << 12,))
+    workspace = Workspace.create(tmp_path)
+    long, short = random_image(0, (33, 1, 1, 64, 48)), random_image(1, (1, 1, 1, 64, 48)) + 300
+    make_plate(workspace.datasets / "d.zarr", {"A/1/0": short, "A/1/1": long})
+    found = run(PreprocessSettings(dataset="d", grid_spacing_px=1), workspace, Progress()).statistics["a"]
+    wanted = independent(np.concatenate([short.ravel(), long.ravel()]))
+    assert (found.mean, found.std) == pytest.approx((wanted["mean"], wanted["std"]), rel=1e-6)
+    assert found.median == pytest.approx(wanted["median"], abs=0.5)
+    assert found.p99 == pytest.approx(wanted["p99"], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [
+        (np.zeros((20, 20), "uint16"), "is empty in a"),
+        (np.full((20, 20), 7.5), "is constant (7.5) in a"),
+        (np.full((20, 20), np.nan, "float32"), "has no finite pixel in a"),
+        (np.repeat(np.arange(3.0), 400).reshape(3, 20, 20), "is constant in every slice in a"),
+        (np.where(np.arange(400).reshape(20, 20) % 8, 0, 500.0), "has an interquartile range of 0 in a"),
+        (np.eye(20) * 500 + np.random.default_rng(0).normal(0, 1e-4, (20, 20)), "has an interquartile range of 0.0001"),
+        (np.arange(400.0).reshape(20, 20), ""),
+        (np.arange(400, dtype="uint32").reshape(20, 20) + np.uint32(4_000_000_000), ""),
+        (np.arange(400.0).reshape(20, 20) * 1e-12, ""),
+    ],
+)
+def test_why_a_position_cannot_be_normalized_is_said(tmp_path, pixels, reason):
+    image = pixels.reshape(1, 1, -1, 20, 20)
+    position = open_dataset(make_plate(tmp_path / "d.zarr", {"A/1/0": image})).position("A/1/0")
+    said = unusable(position, "a", Normalization(level="fov", subtract="median", divide="iqr"))
+    assert said.startswith(reason) and bool(said) == bool(reason)
+    assert unusable(position, "b") == "has no b"
+
+
+@given(exponent=st.integers(-25, 25), offset=st.sampled_from([0.0, 1e3]))
+def test_an_image_of_any_unit_is_normalized_to_the_same(exponent, offset):
+    plain = np.random.default_rng(0).normal(offset, 10, (1, 40, 40))
+    scaled = plain * 10.0**exponent
+    makes = [
+        Scaling.of([Normalization().offset_and_divisor(image_statistics(image, 1))]).normalized(image)
+        for image in (plain, scaled)
+    ]
+    np.testing.assert_allclose(*makes, atol=0.05)
+
+
+def test_pixels_of_32_bits_keep_what_lies_above_a_large_offset():
+    plain = np.random.default_rng(0).integers(0, 200, (1, 40, 40), "uint32")
+    makes = [
+        Scaling.of([Normalization().offset_and_divisor(image_statistics(image, 1))]).normalized(image)
+        for image in (plain, plain + np.uint32(4_000_000_000))
+    ]
+    np.testing.assert_allclose(*makes, atol=1e-5)
+
+
+def test_a_time_points_statistics_are_of_all_positions_and_a_positions_own_are_ours(tmp_path):
+    workspace = Workspace.create(tmp_path)
+    images = {"A/1/0": random_image(0), "A/1/1": random_image(1) + 200}
+    path = make_plate(workspace.datasets / "d.zarr", images)
+    run(PreprocessSettings(dataset="d", grid_spacing_px=1, otsu=False), workspace, Progress())
+    for t in (0, 1):
+        pooled = independent(np.concatenate([image[t].ravel() for image in images.values()]))
+        for key, image in images.items():
+            position = open_dataset(path).position(key)
+            found = read_statistics(position, "a", "timepoint", t)
+            assert found.model_dump(exclude={"otsu_threshold"}) == pytest.approx(pooled, rel=1e-6)
+            own = statistics_of(position, "a", "timepoint", t).model_dump(exclude={"otsu_threshold"})
+            assert own == pytest.approx(independent(image[t].ravel()), rel=1e-6)
+
+
 def test_preprocessing_stores_all_levels_where_viscy_looks_for_them(tmp_path):
     workspace = Workspace.create(tmp_path)
     images = {"A/1/0": random_image(0), "B/2/0": random_image(1, (2, 1, 1, 100, 70)) + 50}
@@ -127,7 +217,7 @@ def test_preprocessing_stores_all_levels_where_viscy_looks_for_them(tmp_path):
         fov = dict(stored[key]["fov_statistics"])
         assert images[key].min() < fov.pop("otsu_threshold") < images[key].max()
         assert fov == pytest.approx(independent(np.concatenate([samples[key, 0], samples[key, 1]])))
-        assert stored[key]["timepoint_statistics"]["1"] == pytest.approx(independent(samples[key, 1]))
+        assert stored[key]["timepoint_statistics"] == stored[""]["timepoint_statistics"]
     assert result.statistics["a"].mean == pytest.approx(whole["mean"])
     assert result.left_out == ()
     dataset = open_dataset(path)
@@ -262,8 +352,8 @@ def test_computed_statistics_are_kept_in_the_workspace_and_only_there(tmp_path):
     assert open_dataset(path).position("A/1/0").attribute("normalization") is None
     for t in (0, 1):
         computed = statistics_of(open_dataset(path, workspace).position("A/1/0"), "a", "timepoint", t)
-        assert read_statistics(open_dataset(path, workspace).position("A/1/0"), "a", "timepoint", t) == computed
-    assert read_statistics(open_dataset(path, workspace).position("A/1/0"), "a", "timepoint", 0) is not None
+        kept = recorded(open_dataset(path, workspace).position("A/1/0"), "timepoint_statistics")["a"]
+        assert Statistics(**kept[str(t)]) == computed and "0" in kept
 
 
 def test_statistics_of_the_dataset_are_not_made_up(tmp_path):
@@ -273,10 +363,10 @@ def test_statistics_of_the_dataset_are_not_made_up(tmp_path):
 
 
 def test_a_constant_image_has_no_statistics():
-    with pytest.raises(DatasetError, match="empty or constant everywhere"):
+    with pytest.raises(NormalizationError, match=r"channel 'image': is constant \(7\)"):
         image_statistics(np.full((3, 20, 20), 7.0))
-    with pytest.raises(DatasetError, match="empty or constant everywhere"):
-        image_statistics(np.full((20, 20), np.nan))
+    with pytest.raises(NormalizationError, match="channel 'Phase': has no finite pixel"):
+        image_statistics(np.full((20, 20), np.nan), name="Phase")
 
 
 def test_lazy_and_whole_images_have_the_same_statistics():

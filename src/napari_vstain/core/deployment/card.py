@@ -75,7 +75,7 @@ def _inputs(spec: ModelSpec) -> str:
 
 def _normalization(spec: ModelSpec) -> str:
     used = spec.source_normalization
-    formula = f"`(x - {used.subtract}) / ({used.divide} + 1e-8)`"
+    formula = f"`(x - {used.subtract}) / ({used.divide} + min(1e-8, {used.divide} / 100))`"
     if used.level == "dataset":
         how = (
             f"The file does it: raw intensities go in, and {formula} with the training data's numbers is its first "

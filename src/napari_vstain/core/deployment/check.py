@@ -76,7 +76,7 @@ def generated_samples(spec: ModelSpec) -> Iterator[Sample]:
         depth = _depth(spec, batch)
         noise = generator.standard_normal((batch, len(spec.sources), *depth, height, width)).astype(np.float32)
         column = (1, -1, *(1,) * (noise.ndim - 2))
-        pixels = noise * scaling.divisor.reshape(column) + scaling.offset.reshape(column)
+        pixels = (noise * scaling.divisor.reshape(column) + scaling.offset.reshape(column)).astype(np.float32)
         yield Sample(f"generated pixels, {' x '.join(map(str, pixels.shape))}", pixels, scaling)
 
 
@@ -141,7 +141,8 @@ def _onnx_outputs(path: Path, sample: Sample, spec: ModelSpec) -> dict[str, Arra
 
     feeds = {"source": sample.source}
     if spec.source_normalization.level != "dataset":
-        feeds |= {"source_offset": sample.scaling.offset, "source_divisor": sample.scaling.divisor}
+        offset, divisor = sample.scaling.offset.astype(np.float32), sample.scaling.divisor.astype(np.float32)
+        feeds |= {"source_offset": offset, "source_divisor": divisor}
     options = ort.SessionOptions()
     options.log_severity_level = 3
     try:

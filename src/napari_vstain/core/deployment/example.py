@@ -38,7 +38,8 @@ def _own_numbers(normalization: Normalization) -> str:
     offset, divisor = _STATISTICS[normalization.subtract], _STATISTICS[normalization.divide]
     return (
         f'    own = {{"source_offset": np.float32({offset}),\n'
-        f'           "source_divisor": np.float32({divisor} + 1e-8)}}  # of the whole image, never of a tile\n'
+        f'           "source_divisor": np.float32({divisor})}}  # of the whole image, never of a tile\n'
+        '    own["source_divisor"] += np.minimum(1e-8, own["source_divisor"] / 100)\n'
     )
 
 

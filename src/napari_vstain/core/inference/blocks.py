@@ -44,7 +44,8 @@ def statistics_of_sources(sources: Sequence[Source], spec: ModelSpec) -> dict[st
     """Return the statistics of every source channel over all of some timepoints, one slice at a time."""
     from napari_vstain.core.preprocessing import image_statistics
 
-    return {channel: image_statistics(_Channel(sources, index)) for index, channel in enumerate(spec.sources)}
+    channels = enumerate(spec.sources)
+    return {name: image_statistics(_Channel(sources, index), name=name) for index, name in channels}
 
 
 class _Channel:

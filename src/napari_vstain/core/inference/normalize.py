@@ -10,33 +10,41 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_vstain.core.errors import NormalizationError
 from napari_vstain.core.inference.engines.base import Array
 from napari_vstain.core.models.spec import ModelSpec, OutputKind, OutputSpec, Statistics
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """``(x - offset) / divisor`` for each channel, and back; float32, each of shape (C,)."""
+    """``(x - offset) / divisor`` for each channel, and back; float64, each of shape (C,)."""
 
-    offset: Array
-    divisor: Array
+    offset: npt.NDArray[np.float64]
+    divisor: npt.NDArray[np.float64]
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[float, float]]) -> "Scaling":
         """Return the scaling of channels given as ``(offset, divisor)``."""
-        offset, divisor = np.asarray(pairs, np.float32).reshape(len(pairs), 2).T
+        offset, divisor = np.asarray(pairs, np.float64).reshape(len(pairs), 2).T
         return cls(offset, divisor)
 
     def normalized(self, block: npt.NDArray[Any]) -> Array:
-        """Return a (C, …) block as a new normalized float32 array."""
-        result = np.array(block, np.float32, order="C")
-        result -= _along(self.offset, result.ndim)
-        result /= _along(self.divisor, result.ndim)
-        return result
+        """Return a (C, …) block as a new normalized float32 array.
+
+        Pixels that float32 does not hold exactly, of 32 bits and more, are normalized in float64: an offset of 4e9
+        leaves it no digits for what lies above.
+        """
+        precision = np.dtype(np.float32 if np.can_cast(block.dtype, np.float32) else np.float64)
+        result: npt.NDArray[Any] = np.array(block, precision, order="C")
+        result -= _along(self.offset.astype(precision), result.ndim)
+        result /= _along(self.divisor.astype(precision), result.ndim)
+        return result.astype(np.float32, copy=False)
 
     def restored(self, block: Array) -> Array:
-        """Return a normalized (C, …) block in the channels' units."""
-        return block * _along(self.divisor, block.ndim) + _along(self.offset, block.ndim)
+        """Return a normalized (C, …) block in the channels' units, float32."""
+        offset, divisor = self.offset.astype(np.float32), self.divisor.astype(np.float32)
+        restored: Array = block * _along(divisor, block.ndim) + _along(offset, block.ndim)
+        return restored
 
 
 def source_scaling(spec: ModelSpec, statistics: Mapping[str, Statistics] | None = None) -> Scaling:
@@ -51,10 +59,15 @@ def source_scaling(spec: ModelSpec, statistics: Mapping[str, Statistics] | None 
     ------
     ChannelError
         When a channel's statistics are missing.
+    NormalizationError
+        When the image that is predicted cannot be normalized by its own statistics; it names the channel.
     """
     normalization = spec.source_normalization
     if normalization.level == "dataset" or statistics is None:
         return Scaling.of([spec.source_offset_and_divisor(channel) for channel in spec.sources])
+    for channel in spec.sources:
+        if problem := normalization.problem(statistics[channel]):
+            raise NormalizationError("channel", channel, problem, "choose an image with more in it, or another model")
     return Scaling.of([normalization.offset_and_divisor(statistics[channel]) for channel in spec.sources])
 
 
@@ -73,5 +86,5 @@ def not_finite(block: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
     return bad if bad.any() else None
 
 
-def _along(values: Array, ndim: int) -> Array:
+def _along(values: npt.NDArray[Any], ndim: int) -> npt.NDArray[Any]:
     return values.reshape(-1, *(1,) * (ndim - 1))

@@ -2,14 +2,26 @@
 
 import hashlib
 from enum import StrEnum
+from math import isfinite
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from napari_vstain.core.errors import ChannelError
+from napari_vstain.core.errors import ChannelError, NormalizationError
 from napari_vstain.core.settings import Settings
 
 SCHEMA_VERSION = 1
+EPSILON = 1e-8
+"""What VisCy adds to every divisor."""
+FAINTEST = 1e-30
+"""A divisor below it, or above its inverse, leaves float32."""
+SPREAD = 100
+"""How many of its divisors an image's standard deviation may be. More reach a network only where a divisor is next to
+nothing, as the interquartile range of a sparse field is, and ruin what its normalization layers know."""
+_NAMES = {
+    "std": "a standard deviation", "iqr": "an interquartile range", "p95_p5": "a 5-95 % range",
+    "p99_p1": "a 1-99 % range",
+}  # fmt: skip
 ZYX = tuple[int, int, int]
 
 
@@ -50,7 +62,10 @@ class Statistics(Settings):
 
 
 class Normalization(Settings):
-    """How intensities become what a network sees: ``(x - subtract) / (divide + 1e-8)``."""
+    """How intensities become what a network sees: ``(x - subtract) / (divide + e)``.
+
+    ``e`` is 1e-8 as in VisCy, and never more than a hundredth of the divisor: faint images keep their scale.
+    """
 
     level: Literal["dataset", "fov", "timepoint"] = Field(
         "dataset", title="Level", description="Whose statistics are used: the training dataset's, or each image's own."
@@ -62,15 +77,41 @@ class Normalization(Settings):
         "std", title="Divide by", description="The statistic that is divided by."
     )
 
+    def problem(self, statistics: Statistics) -> str:
+        """Return why an image of these statistics cannot be normalized, the end of a sentence; nothing when it can."""
+        offset, divisor = self._numbers(statistics)
+        if not isfinite(offset):
+            return f"has a {self.subtract} of {offset:g}"
+        if not FAINTEST < divisor < 1 / FAINTEST:
+            return f"has {_NAMES[self.divide]} of {divisor:g}"
+        if statistics.std > SPREAD * divisor:
+            return f"has {_NAMES[self.divide]} of {divisor:g} (standard deviation {statistics.std:g})"
+        return ""
+
     def offset_and_divisor(self, statistics: Statistics) -> tuple[float, float]:
-        """Return ``(offset, divisor)``, in the channel's units, of ``(x - offset) / divisor``."""
+        """Return ``(offset, divisor)``, in the channel's units, of ``(x - offset) / divisor``.
+
+        Raises
+        ------
+        ChannelError
+            When the statistics lack a number.
+        NormalizationError
+            When the divisor is no positive number.
+        """
+        offset, divisor = self._numbers(statistics)
+        if not (isfinite(offset) and 0 < divisor < float("inf")):
+            rule = f"cannot be divided by, and {self.subtract} is {offset:g}"
+            raise NormalizationError(self.divide, divisor, rule, "normalize by other statistics")
+        return offset, divisor + min(EPSILON, divisor / 100)
+
+    def _numbers(self, statistics: Statistics) -> tuple[float, float]:
         offset, divisor = getattr(statistics, self.subtract), getattr(statistics, self.divide)
         if offset is None or divisor is None:
             missing = self.subtract if offset is None else self.divide
             raise ChannelError(
                 "normalization", missing, "is not among the stored statistics", "run `vstain preprocess`"
             )
-        return float(offset), float(divisor) + 1e-8
+        return float(offset), float(divisor)
 
 
 class OutputSpec(Settings):

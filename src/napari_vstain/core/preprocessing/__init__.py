@@ -9,6 +9,7 @@ from napari_vstain.core.preprocessing.statistics import (
     read_statistics,
     statistics_of,
 )
+from napari_vstain.core.preprocessing.usability import unusable
 
 __all__ = [
     "Level",
@@ -20,4 +21,5 @@ __all__ = [
     "read_statistics",
     "run",
     "statistics_of",
+    "unusable",
 ]

@@ -10,8 +10,8 @@ from pydantic import Field
 from napari_vstain.core.data import Dataset, Position, open_dataset, record
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.models import Statistics
-from napari_vstain.core.preprocessing.sampling import GRID_SPACING_PX, Sample, frames, sample_frame
-from napari_vstain.core.preprocessing.statistics import NORMALIZATION, compute_statistics, to_attribute
+from napari_vstain.core.preprocessing.sampling import GRID_SPACING_PX, Moments, Sample, frames, sample_frame
+from napari_vstain.core.preprocessing.statistics import NORMALIZATION, compute_statistics, keep_own, to_attribute
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings
 from napari_vstain.core.stages import config_path
@@ -58,8 +58,11 @@ class _Channel:
     name: str
     whole: Sample = field(default_factory=Sample)
     times: dict[int, Sample] = field(default_factory=dict)
+    """Of all positions, by time."""
+    own: dict[str, dict[int, Statistics]] = field(default_factory=dict)
+    """Of each position at each of its times."""
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Attributes by position: its statistics so far."""
+    """Attributes by position: its statistics over all times."""
     left_out: list[str] = field(default_factory=list)
 
 
@@ -99,31 +102,28 @@ def run(settings: PreprocessSettings, workspace: Workspace, progress: Progress) 
 
 
 def _measure(channel: _Channel, position: Position, settings: PreprocessSettings, progress: Progress) -> None:
-    entry: dict[str, Any] = {"timepoint_statistics": {}}
+    """Take in every frame of a position, for its own statistics and those it shares in: each pixel counts alike."""
     field_sample, unusable, not_finite = Sample(), 0, 0
+    own: dict[int, Sample] = {}
     for t in range(position.shape[0]):
-        time_sample = Sample()
         for frame in frames(position, channel.name, t):
             progress.check()
-            sample = sample_frame(frame, settings.grid_spacing_px)
-            unusable += not sample.usable
-            not_finite += sample.not_finite
-            time_sample.add(sample.values)
-        _add_time(channel, entry, t, time_sample)
-        field_sample.add(time_sample.values)
-    channel.whole.add(field_sample.values)
-    if field_sample.values.size:
-        entry["fov_statistics"] = to_attribute(compute_statistics(field_sample.values, otsu=settings.otsu))
-    channel.entries[position.key] = entry
+            found = sample_frame(frame, settings.grid_spacing_px)
+            unusable += not found.usable
+            not_finite += found.not_finite
+            if found.usable:
+                at_time = channel.times.setdefault(t, Sample(_TIMEPOINT_LIMIT))
+                moments = Moments.of(found.values)
+                for sample in (own.setdefault(t, Sample()), field_sample, at_time, channel.whole):
+                    sample.add(found.values, moments)
+        if t in own:
+            channel.own.setdefault(position.key, {})[t] = compute_statistics(own.pop(t))
+    if field_sample.moments.count:
+        statistics = compute_statistics(field_sample, otsu=settings.otsu)
+        channel.entries[position.key] = {"fov_statistics": to_attribute(statistics)}
     sentence = _sentence(channel.name, position, unusable, not_finite)
     channel.left_out += [sentence] if sentence else []
     progress.advance(message=sentence)
-
-
-def _add_time(channel: _Channel, entry: dict[str, Any], t: int, sample: Sample) -> None:
-    if sample.values.size:
-        entry["timepoint_statistics"][str(t)] = to_attribute(compute_statistics(sample.values))
-        channel.times.setdefault(t, Sample(_TIMEPOINT_LIMIT)).add(sample.values)
 
 
 def _sentence(channel: str, position: Position, unusable: int, not_finite: int) -> str:
@@ -137,8 +137,8 @@ def _sentence(channel: str, position: Position, unusable: int, not_finite: int) 
 
 
 def _whole_statistics(channel: _Channel) -> Statistics:
-    if channel.whole.values.size:
-        return compute_statistics(channel.whole.values)
+    if channel.whole.moments.count:
+        return compute_statistics(channel.whole)
     rule = "is empty or constant in every frame, so it cannot be normalized"
     raise DatasetError("channel", channel.name, rule, "check the files, or leave the channel out")
 
@@ -146,19 +146,25 @@ def _whole_statistics(channel: _Channel) -> Statistics:
 def _store(
     dataset: Dataset, channels: list[_Channel], statistics: Mapping[str, Statistics], progress: Progress
 ) -> None:
-    shared = {channel.name: {"dataset_statistics": to_attribute(statistics[channel.name])} for channel in channels}
+    shared = {
+        channel.name: {
+            "dataset_statistics": to_attribute(statistics[channel.name]),
+            "timepoint_statistics": {
+                str(t): to_attribute(compute_statistics(sample)) for t, sample in sorted(channel.times.items())
+            },
+        }
+        for channel in channels
+    }
     for key, position in dataset.positions.items():
-        own = {channel.name: {**shared[channel.name], **channel.entries[key]} for channel in channels}
+        own = {channel.name: {**shared[channel.name], **channel.entries.get(key, {})} for channel in channels}
         _merge(position, own)
+        for channel in channels:
+            if position.shape[0] > 1 and key in channel.own:
+                keep_own(position, channel.name, channel.own[key])
         progress.advance()
     if dataset.path not in {position.folder for position in dataset.positions.values()}:
         # Last: where the whole has statistics, every position has them.
-        _merge(dataset, {channel.name: {**shared[channel.name], **_over_time(channel)} for channel in channels})
-
-
-def _over_time(channel: _Channel) -> dict[str, Any]:
-    by_time = {str(t): to_attribute(compute_statistics(sample.values)) for t, sample in sorted(channel.times.items())}
-    return {"timepoint_statistics": by_time}
+        _merge(dataset, shared)
 
 
 def _merge(node: Dataset | Position, entries: Mapping[str, Any]) -> None:

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from napari_vstain.core.data import Dataset, Position
-from napari_vstain.core.errors import ChannelError, DatasetError, StorageError
+from napari_vstain.core.data import Dataset, Position, record, recorded
+from napari_vstain.core.errors import ChannelError, NormalizationError, StorageError
 from napari_vstain.core.models import Statistics
 from napari_vstain.core.preprocessing.sampling import GRID_SPACING_PX, Frame, Sample, Values, frames, sample_frame
 from napari_vstain.core.progress import Progress
@@ -15,39 +15,45 @@ from napari_vstain.core.progress import Progress
 Level = Literal["dataset", "fov", "timepoint"]
 NORMALIZATION = "normalization"
 """The top-level attribute."""
+OWN = "timepoint_statistics"
+"""Under our own key: statistics of a position at each of its times, by channel and time."""
 _PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _log = logging.getLogger(__name__)
 
 
-def compute_statistics(values: Values, *, otsu: bool = False) -> Statistics:
+def compute_statistics(values: Values | Sample, *, otsu: bool = False) -> Statistics:
     """Return the statistics of sampled intensities, in their own units.
 
     Parameters
     ----------
-    values : (N,)
+    values : (N,), or a sample
         Finite intensities, not all the same.
     otsu : bool
         Also find the threshold between dark and bright (Otsu 1979).
     """
-    exact = values.astype(np.float64)
-    p1, p5, p25, p50, p75, p95, p99 = map(float, np.percentile(exact, _PERCENTILES))
+    if not isinstance(values, Sample):
+        sample = Sample(limit=values.size)
+        sample.add(values)
+        return compute_statistics(sample, otsu=otsu)
+    kept, exact = values.values.astype(np.float64), values.moments
+    p1, p5, p25, p50, p75, p95, p99 = map(float, np.percentile(kept, _PERCENTILES))
     return Statistics(
-        mean=float(exact.mean()), std=float(exact.std()), median=p50, iqr=p75 - p25,
-        min=float(exact.min()), max=float(exact.max()), p1=p1, p5=p5, p95=p95, p99=p99,
-        p95_p5=p95 - p5, p99_p1=p99 - p1, otsu_threshold=_otsu(exact) if otsu else None,
+        mean=exact.mean, std=exact.std, median=p50, iqr=p75 - p25,
+        min=exact.min, max=exact.max, p1=p1, p5=p5, p95=p95, p99=p99,
+        p95_p5=p95 - p5, p99_p1=p99 - p1, otsu_threshold=_otsu(kept) if otsu else None,
     )  # fmt: skip
 
 
-def image_statistics(array: Any, spacing_px: int = GRID_SPACING_PX) -> Statistics:
+def image_statistics(array: Any, spacing_px: int = GRID_SPACING_PX, name: str = "image") -> Statistics:
     """Return the statistics of one channel's image, numpy or lazy, (…, Y, X), read slice by slice.
 
     Raises
     ------
-    DatasetError
-        When no slice has two different finite pixels.
+    NormalizationError
+        When no slice has two different finite pixels; it names the channel `name`.
     """
     slices = (np.asarray(array[index]) for index in np.ndindex(*array.shape[:-2]))
-    return _statistics_of_frames(slices, "image", spacing_px)
+    return _statistics_of_frames(slices, name, spacing_px)
 
 
 def pooled_statistics(
@@ -60,7 +66,7 @@ def pooled_statistics(
 
     Raises
     ------
-    DatasetError
+    NormalizationError
         When the channel is empty or constant everywhere.
     """
     report = progress or Progress()
@@ -75,29 +81,34 @@ def pooled_statistics(
 
 
 def read_statistics(node: Dataset | Position, channel: str, level: Level, t: int = 0) -> Statistics | None:
-    """Return the stored statistics of a channel, or None; files of any version of VisCy are understood."""
+    """Return the stored statistics of a channel, or None; files of any version of VisCy are understood.
+
+    Those of a time point are over all positions, as VisCy has them; `statistics_of` has a position's own.
+    """
     entry = _mapping(_mapping(node.attribute(NORMALIZATION)).get(channel))
     stored = _mapping(entry.get(f"{level}_statistics"))
     if level == "timepoint":
         stored = _mapping(stored.get(str(t)))
-    known = {key: float(value) for key, value in stored.items() if key in Statistics.model_fields and _finite(value)}
-    return Statistics(**known) if {"mean", "std", "median", "iqr"} <= set(known) else None
+    return _parsed(stored)
 
 
 def statistics_of(position: Position, channel: str, level: Level, t: int = 0) -> Statistics:
     """Return the stored statistics of a channel, else compute them from the whole image and keep them.
 
-    They are kept while the position is open, and in the workspace if it was opened with one.
+    Those of level ``timepoint`` are of the position's own image at time `t`. They are
+    kept while the position is open, and in the workspace if it was opened with one.
 
     Raises
     ------
     ChannelError
         When the channel is missing, or statistics of the whole dataset were never computed.
-    DatasetError
-        When the channel is empty or constant.
+    NormalizationError
+        When the channel is empty or constant; the rule, followed by "in <channel>", says so of the position.
     """
     position.channel_index(channel)
-    stored = read_statistics(position, channel, level, t)
+    if level == "timepoint" and position.shape[0] == 1:
+        level = "fov"  # the same image
+    stored = _own(position, channel, t) if level == "timepoint" else read_statistics(position, channel, level)
     if stored is not None:
         return stored
     if level == "dataset":
@@ -121,33 +132,68 @@ def _compute_for(position: Position, channel: str, level: Level, t: int) -> Stat
     return _statistics_of_frames(pixels, channel, GRID_SPACING_PX)
 
 
+def keep_own(position: Position, channel: str, by_time: Mapping[int, Statistics]) -> None:
+    """Store a position's own statistics at each time, under our own key: VisCy's has those of all positions at it.
+
+    Raises
+    ------
+    StorageError
+        When neither the dataset nor the workspace can be written.
+    """
+    known = _mapping(recorded(position, OWN))
+    entries = {str(t): to_attribute(statistics) for t, statistics in by_time.items()}
+    record(position, **{OWN: {**known, channel: {**_mapping(known.get(channel)), **entries}}})
+
+
+def _own(position: Position, channel: str, t: int) -> Statistics | None:
+    return _parsed(_mapping(_mapping(_mapping(recorded(position, OWN)).get(channel)).get(str(t))))
+
+
 def _keep(position: Position, channel: str, level: Level, t: int, statistics: Statistics) -> None:
     if position.attributes.workspace is None:
         return
-    whole = _mapping(position.attribute(NORMALIZATION))
-    entry = _mapping(whole.get(channel))
-    name, value = f"{level}_statistics", to_attribute(statistics)
-    stored = value if level != "timepoint" else {**_mapping(entry.get(name)), str(t): value}
     try:
-        position.set_attribute(NORMALIZATION, {**whole, channel: {**entry, name: stored}})
+        if level == "timepoint":
+            keep_own(position, channel, {t: statistics})
+            return
+        whole = _mapping(position.attribute(NORMALIZATION))
+        entry = {**_mapping(whole.get(channel)), f"{level}_statistics": to_attribute(statistics)}
+        position.set_attribute(NORMALIZATION, {**whole, channel: entry})
     except StorageError as error:
         _log.warning("statistics of %s are not kept: %s", position.key, error)
 
 
 def _statistics_of_frames(pixels: Iterable[Frame], what: str, spacing_px: int) -> Statistics:
-    sample = Sample()
+    sample, constants = Sample(), set[float]()
     for frame in pixels:
-        sample.add(sample_frame(frame, spacing_px).values)
-    if not sample.values.size:
-        rule = "is empty or constant everywhere, so there is nothing to normalize by"
-        raise DatasetError("channel", what, rule, "choose another channel or image")
-    return compute_statistics(sample.values)
+        found = sample_frame(frame, spacing_px)
+        sample.add(found.values)
+        if found.constant is not None:
+            constants.add(found.constant)
+    if not sample.moments.count:
+        raise NormalizationError("channel", what, _emptiness(constants), "choose another channel or image")
+    return compute_statistics(sample)
+
+
+def _emptiness(constants: set[float]) -> str:
+    """Return what an image is of which no frame has two different finite pixels, but these constants."""
+    if not constants:
+        return "has no finite pixel"
+    if len(constants) > 1:
+        return "is constant in every slice"
+    (value,) = constants
+    return f"is constant ({value:g})" if value else "is empty"
 
 
 def _otsu(values: Any) -> float:
     from skimage.filters import threshold_otsu
 
     return float(threshold_otsu(values))
+
+
+def _parsed(stored: Mapping[str, Any]) -> Statistics | None:
+    known = {key: float(value) for key, value in stored.items() if key in Statistics.model_fields and _finite(value)}
+    return Statistics(**known) if {"mean", "std", "median", "iqr"} <= set(known) else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
