@@ -82,6 +82,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.fixture
+def booby_trapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current folder, full of files named like libraries, none of which may be run."""
+    folder, sprung = tmp_path / "trapped", tmp_path / "sprung"
+    folder.mkdir()
+    for name in ("onnx", "random", "zarr", "yaml", "statistics", "torch", "numpy", "json", "pydantic", "napari_vstain"):
+        (folder / f"{name}.py").write_text(f"open({str(sprung)!r}, 'a').write('{name} ')\nraise SystemExit(99)\n")
+    monkeypatch.chdir(folder)
+    yield folder
+    assert not sprung.exists(), sprung.read_text()
+
+
 @pytest.fixture(scope="session")
 def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six simulated fields."""

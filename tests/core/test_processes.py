@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from napari_vstain.core import processes
 from napari_vstain.core.errors import ChannelError, VstainError
 from napari_vstain.core.processes import Product, run_child, run_verb_in_child
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
@@ -203,6 +204,29 @@ def test_a_real_verb_runs_in_a_child_and_its_error_comes_back(tmp_path):
     config.write_text("experiment: nothing-here\n")
     with pytest.raises(VstainError, match="nothing-here"):
         run_verb_in_child("evaluate", config, workspace, Progress())
+
+
+@pytest.mark.parametrize("verb", ["import", "preprocess", "train", "predict", "evaluate", "export"])
+def test_no_file_of_the_current_folder_is_run_in_the_place_of_a_library(booby_trapped, tmp_path, verb):
+    workspace = Workspace.create(tmp_path / "workspace")
+    config = tmp_path / "config.yml"
+    config.write_text("nothing: known\n")
+    with pytest.raises(VstainError):
+        run_verb_in_child(verb, config, workspace, Progress())
+
+
+def test_a_stage_runs_in_a_booby_trapped_folder(booby_trapped, tmp_path, workspace):
+    config = tmp_path / "config.yml"
+    config.write_text("dataset: cells\n")
+    assert run_verb_in_child("preprocess", config, workspace, Progress())
+
+
+def test_every_child_is_started_by_one_command():
+    """Else the next one that is written looks in the user's folder again."""
+    package = Path(processes.__file__).parents[1]
+    named = [path.name for path in package.rglob("*.py") if "sys.executable" in path.read_text()]
+    assert named == ["processes.py"]
+    assert processes.python_command("-c", "")[:2] == [sys.executable, "-P"]
 
 
 def gone(pid):

@@ -69,10 +69,19 @@ def run_verb_in_child(
     VstainError
         What the child raised: same class, same parts. Its standard error is a note on it, which a traceback shows.
     """
-    program = [sys.executable, "-m", __package__.split(".")[0], verb]
+    program = python_command("-m", __package__.split(".")[0], verb)
     options = ["-c", str(config), "--workspace", str(workspace.root), "--progress", "json"]
     patience = PATIENCE_S.get(verb, 1.0) if patience_s is None else patience_s
     return run_child([*program, *options], f"vstain {verb}", progress, products or {}, patience)
+
+
+def python_command(*arguments: str) -> list[str]:
+    """Return the command that starts this Python with no folder of the user's on its import path.
+
+    With ``-m`` and ``-c`` Python looks in the current folder first: a file ``statistics.py`` that lies beside
+    somebody's images would be run in the library's place.
+    """
+    return [sys.executable, "-P", *arguments]
 
 
 def run_child(
@@ -163,7 +172,7 @@ def _child(command: list[str], written: IO[bytes]) -> Iterator["subprocess.Popen
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=written,
-        env={**os.environ, _LEASH: "1", "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, _LEASH: "1", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"},
         text=True,
         encoding="utf-8",
         errors="replace",

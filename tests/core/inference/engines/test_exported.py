@@ -116,3 +116,11 @@ def test_a_child_that_fails_leaves_the_export_to_this_process(exports, monkeypat
     job.wait()
     assert len(exports) == 1
     assert job.result() == network_bytes(*flat())
+
+
+def test_the_child_runs_no_file_of_the_current_folder(exports, booby_trapped):
+    network, spec = flat()
+    job = Job(lambda progress: network_bytes(network, spec, progress.token), "export").start()
+    job.wait()
+    assert job.result()
+    assert exports == [], "the child has done it"

@@ -17,6 +17,7 @@ from napari_vstain.core.errors import ModelError, StorageError
 from napari_vstain.core.files import atomically, cache_folder
 from napari_vstain.core.models.onnx import OPSET, load_model, trace_network
 from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.processes import python_command
 from napari_vstain.core.progress import CancelToken
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _exported_in_child(network: "nn.Module", spec: ModelSpec, token: CancelToken
     with TemporaryDirectory(prefix="vstain-") as folder:
         path = Path(folder) / "network.onnx"
         process = subprocess.Popen(
-            [sys.executable, "-c", _CHILD],
+            python_command("-c", _CHILD),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
