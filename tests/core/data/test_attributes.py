@@ -1,6 +1,9 @@
 """Attributes: whole keys, in the store where it is ours, else in the workspace's sidecar; never half-written."""
 
 import json
+import subprocess
+import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -140,3 +143,35 @@ def test_record_keeps_what_else_is_ours(tmp_path):
         None,
     )
     assert json.loads((position.folder / "zarr.json").read_text())["attributes"]["vstain"]["schema_version"] == 1
+
+
+_CHANGE = """
+import sys
+from pathlib import Path
+from napari_vstain.core.data import open_dataset, record
+from napari_vstain.core.workspace import Workspace
+path, workspace, name = sys.argv[1:]
+dataset = open_dataset(path, Workspace.open(workspace) if workspace else None)
+for number in range(10):
+    record(dataset, **{f"{name}{number}": number})
+    record(dataset.position("A/1/0"), **{f"{name}{number}": number})
+    dataset.position("A/1/1").set_attribute(f"{name}{number}", number)
+"""
+
+
+@pytest.mark.parametrize("where", ["0.4", "0.5", "elsewhere"])
+def test_processes_that_change_one_store_lose_nothing(tmp_path, where):
+    path = plate(tmp_path / "data" / "p.zarr", "0.4" if where == "0.4" else "0.5")
+    with pytest.warns() if where != "0.4" else nullcontext():  # zarr 3 may not have it, and peers write it
+        zarr.consolidate_metadata(path)
+    study = str(Workspace.create(tmp_path / "study").root) if where == "elsewhere" else ""
+    children = [subprocess.Popen([sys.executable, "-c", _CHANGE, path, study, name]) for name in "abcd"]
+    assert [child.wait(120) for child in children] == [0] * 4
+    expected = {f"{name}{number}": number for name in "abcd" for number in range(10)}
+    dataset = open_dataset(path, Workspace.open(study) if study else None)
+    for node in (dataset, dataset.position("A/1/0")):
+        assert {key: recorded(node, key) for key in expected} == expected
+    assert {key: dataset.position("A/1/1").attribute(key) for key in expected} == expected
+    if not study:
+        assert {key: zarr.open_group(path, mode="r")["A/1/1"].attrs[key] for key in expected} == expected
+    assert not [found for found in tmp_path.rglob(".*") if found.suffix in (".lock", ".partial")]

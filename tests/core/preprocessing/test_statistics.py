@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -234,6 +235,23 @@ def test_the_settings_are_saved_in_the_sidecar_and_replay(tmp_path):
     assert open_dataset(path).attribute("normalization") == before
     assert again == result
     assert workspace.dataset_names() == ["d"]
+
+
+def test_channels_preprocessed_at_the_same_time_all_have_their_statistics(tmp_path):
+    channels = tuple("abcd")
+    images = {f"A/{well}/{field}": random_image(well, (1, 4, 1, 24, 24)) for well in range(1, 4) for field in range(3)}
+    path = make_plate(tmp_path / "p.zarr", images, channels)
+    workspace = Workspace.create(tmp_path / "w")
+    workspace.link_dataset(path)
+
+    def preprocess(channel):
+        run(PreprocessSettings(dataset="p", channels=(channel,)), workspace, Progress())
+
+    with ThreadPoolExecutor(len(channels)) as pool:
+        list(pool.map(preprocess, channels))
+    dataset = open_dataset(path, workspace)
+    for node in (dataset, *dataset.positions.values()):
+        assert set(node.attribute("normalization")) == set(channels)
 
 
 def test_a_linked_dataset_is_preprocessed_without_touching_it(tmp_path):

@@ -5,7 +5,7 @@ Importing this loads neither zarr nor dask.
 
 from typing import TYPE_CHECKING
 
-from napari_vstain.core.data.attributes import record, recorded
+from napari_vstain.core.data.attributes import change_record, record, recorded
 from napari_vstain.core.data.dataset import Dataset, DatasetKind, open_dataset
 from napari_vstain.core.data.pixels import write_pixels
 from napari_vstain.core.data.position import Position
@@ -32,6 +32,7 @@ __all__ = [
     "ImportSettings",
     "PlateWriter",
     "Position",
+    "change_record",
     "create_plate",
     "open_dataset",
     "record",

@@ -1,14 +1,15 @@
 """Attributes of a dataset or a position: in the store where it is ours to write, else in the workspace's sidecar."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from napari_vstain.core.data.nodes import read_attributes, write_attribute
+from napari_vstain.core.data.nodes import read_attributes, refuse_read_only, write_attribute
 from napari_vstain.core.errors import DatasetError, StorageError
 from napari_vstain.core.files import write_text
+from napari_vstain.core.locks import locked
 from napari_vstain.core.workspace import Workspace
 
 OURS = "vstain"
@@ -21,7 +22,7 @@ class Node(Protocol):
 
     def attribute(self, key: str) -> Any | None: ...
 
-    def set_attribute(self, key: str, value: Any) -> None: ...
+    def change_attribute(self, key: str, change: Callable[[Any | None], Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,13 @@ class AttributeStore:
         return read_attributes(self.root / path).get(key)
 
     def set(self, path: str, key: str, value: Any) -> None:
-        """Set a whole top-level key, atomically.
+        """Set a whole top-level key; see `change`."""
+        self.change(path, key, lambda _: value)
+
+    def change(self, path: str, key: str, change: Callable[[Any | None], Any]) -> None:
+        """Replace a whole top-level key by what `change` makes of its value, or of None, atomically.
+
+        No other process changes the store meanwhile, so that nothing which another one says is lost.
 
         Raises
         ------
@@ -54,8 +61,15 @@ class AttributeStore:
         """
         beside = self._sidecar(path)
         if beside is None:
-            write_attribute(self.root / path, key, value, root=self.root)
-            return
+            refuse_read_only(self.root / path)
+        with locked(beside or self.root):
+            if beside is None:
+                value = change(read_attributes(self.root / path).get(key))
+                write_attribute(self.root / path, key, value, root=self.root)
+            else:
+                self._note(beside, key, change(self.get(path, key)))
+
+    def _note(self, beside: Path, key: str, value: Any) -> None:
         noted = _read(beside)
         if noted.get("store", str(self.root)) != str(self.root):
             rule = f"the workspace already keeps notes on {noted['store']} under this name"
@@ -71,15 +85,27 @@ class AttributeStore:
 
 def record(node: Node, **values: Any) -> None:
     """Store `values` under our own key, ``vstain``, keeping what else is there."""
-    known = node.attribute(OURS)
-    kept = known if isinstance(known, Mapping) else {}
-    node.set_attribute(OURS, {**kept, "schema_version": SCHEMA_VERSION, **values})
+    node.change_attribute(OURS, lambda known: {**mapping(known), "schema_version": SCHEMA_VERSION, **values})
+
+
+def change_record(node: Node, key: str, change: Callable[[Any | None], Any]) -> None:
+    """Replace ``vstain.<key>`` by what `change` makes of it, alone among processes."""
+
+    def changed(known: Any) -> dict[str, Any]:
+        kept = mapping(known)
+        return {**kept, "schema_version": SCHEMA_VERSION, key: change(kept.get(key))}
+
+    node.change_attribute(OURS, changed)
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return `value` if it is a mapping, as our attributes are, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def recorded(node: Node, key: str) -> Any | None:
     """Return what `record` stored under ``vstain.<key>``, or None."""
-    known = node.attribute(OURS)
-    return known.get(key) if isinstance(known, Mapping) else None
+    return mapping(node.attribute(OURS)).get(key)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A dataset is a plate, a position or an image on disk: the positions that are found there."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -65,6 +65,10 @@ class Dataset:
     def set_attribute(self, key: str, value: Any) -> None:
         """Set a whole top-level attribute, in the store or in the workspace's sidecar."""
         self.attributes.set(self._path, key, value)
+
+    def change_attribute(self, key: str, change: Callable[[Any | None], Any]) -> None:
+        """Replace a whole top-level attribute by what `change` makes of it, alone among processes."""
+        self.attributes.change(self._path, key, change)
 
     @property
     def _path(self) -> str:

@@ -71,11 +71,16 @@ def is_writable(folder: Path) -> bool:
     return bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
 
 
-def _write_attributes(folder: Path, attributes: Attributes) -> None:
+def refuse_read_only(folder: Path) -> None:
+    """Raise StorageError unless the group may be changed."""
     if not is_writable(folder):
         raise StorageError(
             "folder", folder, "you may not write there", "open it with a workspace, which keeps notes on it"
         )
+
+
+def _write_attributes(folder: Path, attributes: Attributes) -> None:
+    refuse_read_only(folder)
     if (folder / "zarr.json").is_file():
         _write_json(folder / "zarr.json", {**_read_json(folder / "zarr.json"), "attributes": attributes})
     else:

@@ -1,6 +1,6 @@
 """A position reads its metadata and pixels when they are asked for, and keeps what it read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -115,6 +115,10 @@ class Position:
     def set_attribute(self, key: str, value: Any) -> None:
         """Set a whole top-level attribute, in the store or in the workspace's sidecar."""
         self.attributes.set(self._path, key, value)
+
+    def change_attribute(self, key: str, change: Callable[[Any | None], Any]) -> None:
+        """Replace a whole top-level attribute by what `change` makes of it, alone among processes."""
+        self.attributes.change(self._path, key, change)
 
     @cached_property
     def notes(self) -> dict[Any, Any]:

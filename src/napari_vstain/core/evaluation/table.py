@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from napari_vstain.core.evaluation.definitions import METRICS
-from napari_vstain.core.files import atomically, write_text
+from napari_vstain.core.files import atomically, write_text, writing
+from napari_vstain.core.locks import locked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,13 +59,19 @@ def write_table(table: "pd.DataFrame", path: Path, readme: str) -> None:
     """Write metrics.csv and metrics.README, each atomically; rows of other units and runs stay if they can.
 
     They can when the README of the file that is there equals `readme`: same columns, same definitions. Otherwise
-    they go, since one column cannot mean two things.
+    they go, since one column cannot mean two things. Several processes may write to one table at once.
     """
     beside = path.with_suffix(".README")
-    kept = _others(table, path) if _text(beside) == readme else None
-    write_text(beside, readme)
-    with atomically(path) as temporary:
-        _joined(kept, table).to_csv(temporary, index=False)
+    with locked(path):
+        kept = None
+        if _text(beside) == readme:
+            kept = _others(table, path)
+        else:
+            with writing(beside):
+                beside.unlink(missing_ok=True)  # or rows of the old definitions would pass for new ones after a crash
+        with atomically(path) as temporary:
+            _joined(kept, table).to_csv(temporary, index=False)
+        write_text(beside, readme)
 
 
 def _others(table: "pd.DataFrame", path: Path) -> "pd.DataFrame | None":

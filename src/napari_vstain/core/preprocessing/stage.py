@@ -168,5 +168,4 @@ def _store(
 
 
 def _merge(node: Dataset | Position, entries: Mapping[str, Any]) -> None:
-    kept = node.attribute(NORMALIZATION)
-    node.set_attribute(NORMALIZATION, {**(kept if isinstance(kept, Mapping) else {}), **entries})
+    node.change_attribute(NORMALIZATION, lambda kept: {**(kept if isinstance(kept, Mapping) else {}), **entries})

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from napari_vstain.core.data import Dataset, Position, record, recorded
+from napari_vstain.core.data import Dataset, Position, change_record, recorded
 from napari_vstain.core.errors import ChannelError, NormalizationError, StorageError
 from napari_vstain.core.models import Statistics
 from napari_vstain.core.preprocessing.sampling import GRID_SPACING_PX, Frame, Sample, Values, frames, sample_frame
@@ -140,9 +140,12 @@ def keep_own(position: Position, channel: str, by_time: Mapping[int, Statistics]
     StorageError
         When neither the dataset nor the workspace can be written.
     """
-    known = _mapping(recorded(position, OWN))
     entries = {str(t): to_attribute(statistics) for t, statistics in by_time.items()}
-    record(position, **{OWN: {**known, channel: {**_mapping(known.get(channel)), **entries}}})
+
+    def added(known: Any) -> dict[str, Any]:
+        return {**_mapping(known), channel: {**_mapping(_mapping(known).get(channel)), **entries}}
+
+    change_record(position, OWN, added)
 
 
 def _own(position: Position, channel: str, t: int) -> Statistics | None:
@@ -156,9 +159,11 @@ def _keep(position: Position, channel: str, level: Level, t: int, statistics: St
         if level == "timepoint":
             keep_own(position, channel, {t: statistics})
             return
-        whole = _mapping(position.attribute(NORMALIZATION))
-        entry = {**_mapping(whole.get(channel)), f"{level}_statistics": to_attribute(statistics)}
-        position.set_attribute(NORMALIZATION, {**whole, channel: entry})
+        entry = {f"{level}_statistics": to_attribute(statistics)}
+        position.change_attribute(
+            NORMALIZATION,
+            lambda whole: {**_mapping(whole), channel: {**_mapping(_mapping(whole).get(channel)), **entry}},
+        )
     except StorageError as error:
         _log.warning("statistics of %s are not kept: %s", position.key, error)
 
