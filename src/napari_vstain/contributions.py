@@ -78,14 +78,16 @@ def _part(level: Any, channel: int, shown: Sequence[int]) -> Any:
 
 
 def _place(position: "Position", shown: Sequence[int]) -> dict[str, Any]:
+    from napari_vstain.core.data.lengths import drawn
+
     known = position.spacing_um
     axes = [*shown, 3, 4]
-    scale = (1.0, 1.0, *(known or (1.0, 1.0, 1.0)))
+    scale = (1.0, 1.0, *drawn(known))
     translate = (0.0, 0.0, *(position.translation_um if known else (0.0, 0.0, 0.0)))
     return {
         "scale": [scale[axis] for axis in axes],
         "translate": [translate[axis] for axis in axes],
-        "units": ["um" if known and axis else "pixel" for axis in axes],
+        "units": ["um" if axis >= 2 and known and known[axis - 2] else "pixel" for axis in axes],
         "axis_labels": ["tczyx"[axis] for axis in axes],
     }
 

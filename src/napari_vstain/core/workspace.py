@@ -86,9 +86,13 @@ class Workspace:
         return path if path.exists() else _follow(path.with_suffix(".link"))
 
     def find_dataset(self, name: str) -> Path:
-        """Return the folder that `name` is the path of, else the dataset of that name; see `dataset`."""
+        """Return the folder that `name` is the path of, else the dataset of that name; see `dataset`.
+
+        A file of that path is returned too, unless a dataset has the name: what is wrong with it is said on opening.
+        """
         path = Path(name).expanduser()
-        return path.absolute() if name and path.is_dir() else self.dataset(name)
+        is_path = path.is_dir() or (path.is_file() and name not in self.dataset_names())
+        return path.absolute() if name and is_path else self.dataset(name)
 
     def name_of(self, store: Path) -> str:
         """Return a dataset's name here, which stays when the workspace moves; else its path."""

@@ -41,7 +41,7 @@ class AttributeStore:
         """Return the value of a top-level key of the group at `path` in the store, or None."""
         if (beside := self._sidecar(path)) is not None:
             noted = _read(beside)
-            if key in noted and noted.get("store") == str(self.root):
+            if key in noted and self._is_of(noted):
                 return noted[key]
         return read_attributes(self.root / path).get(key)
 
@@ -71,14 +71,20 @@ class AttributeStore:
 
     def _note(self, beside: Path, key: str, value: Any) -> None:
         noted = _read(beside)
-        if noted.get("store", str(self.root)) != str(self.root):
+        if "store" in noted and not self._is_of(noted):
             rule = f"the workspace already keeps notes on {noted['store']} under this name"
             raise StorageError("dataset", self.root, rule, "rename one of the two stores")
         text = json.dumps({**noted, "store": str(self.root), key: value}, indent=2, ensure_ascii=False)
         write_text(beside, text)
 
+    def _is_of(self, noted: Mapping[str, Any]) -> bool:
+        """Return True if notes are on this store, however its path was spelled when they were taken."""
+        store = noted.get("store")
+        return isinstance(store, str) and Path(store).resolve() == self.root.resolve()
+
     def _sidecar(self, path: str) -> Path | None:
-        if self.workspace is None or self.root.is_relative_to(self.workspace.root):
+        """Return the file for what is said of a store that is not in the workspace, wherever a link to it lies."""
+        if self.workspace is None or self.root.resolve().is_relative_to(self.workspace.root.resolve()):
             return None
         return self.workspace.sidecar(self.root) / path / "attributes.json"
 

@@ -114,6 +114,8 @@ def _write(
     plate: PlateWriter, key: str, source: Source, alignment: Alignment, settings: ImportSettings, progress: Progress
 ) -> None:
     spacing = settings.spacing_um or source.spacing_um
+    if spacing and spacing[0] is None and source.shape[2] == 1:
+        spacing = (1.0, *spacing[1:])  # one slice has no distance to the next
     shape = alignment.cropped(source.shape)
     offset = (0.0, alignment.top * spacing[1], alignment.left * spacing[2]) if spacing else (0.0, 0.0, 0.0)
     array = plate.add_position(key, shape, source.dtype, spacing, offset)

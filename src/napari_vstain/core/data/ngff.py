@@ -7,18 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_vstain.core.data.lengths import Spacing, as_number, drawn, micrometres_in
+from napari_vstain.core.data.ngff_axes import AXES, axes_of
 from napari_vstain.core.errors import DatasetError
 
-AXES = "tczyx"
 ZYX = tuple[float, float, float]
 Limits = tuple[float, float]
 
-METRES = {
-    "meter": 1e6, "m": 1e6, "decimeter": 1e5, "centimeter": 1e4, "cm": 1e4, "millimeter": 1e3, "mm": 1e3,
-    "micrometer": 1.0, "micron": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "nanometer": 1e-3, "nm": 1e-3,
-    "angstrom": 1e-4, "picometer": 1e-6, "pm": 1e-6, "inch": 25400.0, "foot": 304800.0, "kilometer": 1e9,
-}  # fmt: skip
-"""Micrometres in a unit of length, by its name in OME-NGFF and by its usual signs."""
 _COLOURS = {
     "0000FF": ("dapi", "hoechst", "bfp", "cfp", "nucle"),
     "00FF00": ("gfp", "fitc", "neon", "alexa488"),
@@ -34,16 +29,17 @@ class ImageMetadata:
 
     axes: str
     """The axes that are stored, in their order: a subset of ``tczyx``."""
-    levels: tuple[str, ...]
-    """Paths of the resolution levels, finest first."""
+    levels: tuple[Any, ...]
+    """Paths of the resolution levels as they are written, finest first: to be followed by `inside` only."""
     channels: tuple[str | None, ...]
     """Names by channel; None, or too few of them, where the store gives none."""
     limits: tuple[Limits | None, ...]
     """Contrast limits by channel."""
     colours: tuple[str | None, ...]
     """Colours by channel, RRGGBB."""
-    spacing_um: ZYX | None
-    """Size of a voxel of the finest level, (Z, Y, X); an axis that is not stored counts 1 um."""
+    spacing_um: Spacing | None
+    """Size of a voxel of the finest level, (Z, Y, X); an axis that is not stored counts 1 um, one that is stored
+    without a unit is not known; None when Y or X is not known."""
     translation_um: ZYX
     """Where the first voxel lies, (Z, Y, X)."""
 
@@ -51,36 +47,34 @@ class ImageMetadata:
 def parse_image(attributes: Mapping[str, Any], where: object) -> ImageMetadata:
     """Return what the OME attributes of an image say; `where` is named in errors.
 
+    Only what says which array is read, and what its axes are, must be there. What is said of lengths, names, contrast
+    and colours is optional: whatever part of it cannot be understood counts as not said.
+
     Raises
     ------
     DatasetError
-        When they describe no image, or break the standard beyond what can be guessed.
+        When there is no image, or no telling what its axes are.
     """
-    try:
-        scales = attributes["multiscales"][0]
-        axes = _axes(scales)
-        levels = tuple(str(level["path"]) for level in scales["datasets"])
-        first = scales["datasets"][0]
-        scale, offset = _transform(axes, [*_transforms(first), *_transforms(scales)])
-        factors = _micrometres(scales, axes)
-        channels = _omero_channels(attributes)
-        return ImageMetadata(
-            axes=axes,
-            levels=levels,
-            channels=tuple(None if c.get("label") is None else str(c["label"]) for c in channels),
-            limits=tuple(map(_limits, channels)),
-            colours=tuple(map(_colour, channels)),
-            spacing_um=_spacing(scale, factors),
-            translation_um=_lengths(offset, factors, 0.0),
-        )
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        rule = "has no OME-NGFF image metadata that can be read"
-        raise DatasetError("image", where, rule, "open an OME-Zarr of version 0.4 or 0.5") from error
+    scales = _first(attributes.get("multiscales"), where, "lists no image in its metadata (multiscales)")
+    first = _first(scales.get("datasets"), where, "lists no resolution level in its metadata (datasets)")
+    axes = axes_of(scales, where)
+    scale, offset = _transform(axes, [*_transforms(first), *_transforms(scales)])
+    factors = _micrometres(scales, axes)
+    channels = _omero_channels(attributes)
+    return ImageMetadata(
+        axes=axes,
+        levels=tuple(level.get("path") for level in scales["datasets"] if isinstance(level, Mapping)),
+        channels=tuple(None if c.get("label") is None else str(c["label"]) for c in channels),
+        limits=tuple(map(_limits, channels)),
+        colours=tuple(map(_colour, channels)),
+        spacing_um=_spacing(axes, scale, factors),
+        translation_um=_translation(offset, factors),
+    )
 
 
 def image_attributes(
     channels: Sequence[str],
-    spacing_um: ZYX | None,
+    spacing_um: Spacing | None,
     translation_um: ZYX,
     dtype: npt.DTypeLike,
     version: str,
@@ -88,11 +82,11 @@ def image_attributes(
     limits: Mapping[str, Limits] | None = None,
 ) -> dict[str, Any]:
     """Return the OME attributes of an image with axes TCZYX and one level, ``0``."""
-    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": [1.0, 1.0, *map(float, spacing_um or (1, 1, 1))]}]
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": [1.0, 1.0, *drawn(spacing_um)]}]
     if any(translation_um):
         transforms.append({"type": "translation", "translation": [0.0, 0.0, *map(float, translation_um)]})
     scales = {
-        "axes": [_axis(axis, known=spacing_um is not None) for axis in AXES],
+        "axes": [_axis(axis, spacing_um) for axis in AXES],
         "datasets": [{"path": "0", "coordinateTransformations": transforms}],
         "name": name,
     }
@@ -141,9 +135,11 @@ def _versioned(ome: dict[str, Any], version: str, holder: str) -> dict[str, Any]
     return ome
 
 
-def _axis(axis: str, *, known: bool) -> dict[str, str]:
-    kind = {"t": "time", "c": "channel"}.get(axis, "space")
-    return {"name": axis, "type": kind} | ({"unit": "micrometer"} if known and kind == "space" else {})
+def _axis(axis: str, spacing_um: Spacing | None) -> dict[str, str]:
+    if axis in "tc":
+        return {"name": axis, "type": "time" if axis == "t" else "channel"}
+    known = spacing_um is not None and spacing_um["zyx".index(axis)] is not None
+    return {"name": axis, "type": "space"} | ({"unit": "micrometer"} if known else {})
 
 
 def _channel(name: str, limits: Limits | None, dtype: npt.DTypeLike) -> dict[str, Any]:
@@ -165,57 +161,75 @@ def _usual_colour(name: str) -> str:
     return next((colour for colour, words in _COLOURS.items() if any(word in plain for word in words)), "FFFFFF")
 
 
-def _axes(scales: Mapping[str, Any]) -> str:
-    axes = scales.get("axes", AXES)  # versions 0.1 and 0.2 have none: always TCZYX
-    names = "".join(str(axis["name"] if isinstance(axis, dict) else axis).lower() for axis in axes)
-    if len(set(names)) != len(names) or not {"y", "x"} <= set(names) <= set(AXES):
-        raise ValueError(names)
-    return names
+def _first(values: object, where: object, rule: str) -> Mapping[str, Any]:
+    if isinstance(values, list) and values and isinstance(values[0], Mapping):
+        return values[0]
+    raise DatasetError("image", where, rule, "restore its metadata, or convert the original again")
 
 
 def _transforms(part: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return list(part.get("coordinateTransformations") or ())
+    found = part.get("coordinateTransformations")
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
-def _transform(axes: str, transforms: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, float]]:
-    scale, offset = dict.fromkeys(axes, 1.0), dict.fromkeys(axes, 0.0)
+def _transform(axes: str, transforms: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float | None], dict[str, float]]:
+    """Return scale and offset by axis; the scale is None where none is given, or one that cannot be understood."""
+    scale: dict[str, float | None] = dict.fromkeys(axes)
+    offset, understood = dict.fromkeys(axes, 0.0), True
     for transform in transforms:
-        factors = transform.get("scale", [1.0] * len(axes))
-        steps = transform.get("translation", [0.0] * len(axes))
-        for axis, factor, step in zip(axes, factors, steps, strict=True):
-            scale[axis] *= float(factor)
-            offset[axis] = offset[axis] * float(factor) + float(step)
-    return scale, offset
+        factors, steps = (_numbers(transform.get(key), len(axes)) for key in ("scale", "translation"))
+        for index, axis in enumerate(axes):
+            if factors:
+                before = scale[axis]
+                scale[axis] = factors[index] if before is None else before * factors[index]
+                offset[axis] *= factors[index]
+            if steps:
+                offset[axis] += steps[index]
+        understood &= bool(factors or steps) or transform.get("type") == "identity"  # too few numbers mean any axes
+    return (scale if understood else dict.fromkeys(axes)), offset
+
+
+def _numbers(value: object, count: int) -> list[float] | None:
+    numbers = [as_number(one) for one in value] if isinstance(value, list) else []
+    known = [number for number in numbers if number is not None]
+    return known if len(known) == len(numbers) == count else None
 
 
 def _micrometres(scales: Mapping[str, Any], axes: str) -> dict[str, float]:
-    units = [axis.get("unit") if isinstance(axis, dict) else None for axis in scales.get("axes", AXES)]
-    return {axis: METRES[unit] for axis, unit in zip(axes, units, strict=True) if unit in METRES}
+    written = scales.get("axes") or ()
+    units = {axis: one.get("unit") for axis, one in zip(axes, written, strict=False) if isinstance(one, Mapping)}
+    return {axis: factor for axis, unit in units.items() if (factor := micrometres_in(unit)) is not None}
 
 
-def _spacing(scale: Mapping[str, float], factors: Mapping[str, float]) -> ZYX | None:
-    if not {"y", "x"} <= set(factors) or not all(scale[axis] > 0 for axis in "yx"):
+def _spacing(axes: str, scale: Mapping[str, float | None], factors: Mapping[str, float]) -> Spacing | None:
+    def size(axis: str) -> float | None:
+        step = scale[axis]
+        return step * factors[axis] if step is not None and step > 0 and axis in factors else None
+
+    y, x = size("y"), size("x")
+    if y is None or x is None:
         return None
-    return _lengths(scale, factors, 1.0)
+    return size("z") if "z" in axes else 1.0, y, x
 
 
-def _lengths(values: Mapping[str, float], factors: Mapping[str, float], missing: float) -> ZYX:
-    z, y, x = (values[axis] * factors[axis] if axis in factors else missing for axis in "zyx")
+def _translation(offset: Mapping[str, float], factors: Mapping[str, float]) -> ZYX:
+    z, y, x = (offset[axis] * factors[axis] if axis in factors else 0.0 for axis in "zyx")
     return z, y, x
 
 
 def _omero_channels(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     omero = attributes.get("omero")
     channels = omero.get("channels") if isinstance(omero, dict) else None
-    return [channel if isinstance(channel, dict) else {} for channel in channels or ()]
+    listed = channels if isinstance(channels, list) else []
+    return [channel if isinstance(channel, dict) else {} for channel in listed]
 
 
 def _limits(channel: Mapping[str, Any]) -> Limits | None:
     window = channel.get("window")
-    if not isinstance(window, dict) or not {"start", "end"} <= set(window):
+    if not isinstance(window, Mapping):
         return None
-    start, end = float(window["start"]), float(window["end"])
-    return (start, end) if start < end else None
+    start, end = as_number(window.get("start")), as_number(window.get("end"))
+    return (start, end) if start is not None and end is not None and start < end else None
 
 
 def _colour(channel: Mapping[str, Any]) -> str | None:

@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from threading import Lock
 from typing import Any
 
 from napari_vstain.core.errors import DatasetError, StorageError
-from napari_vstain.core.files import write_text, writing
+from napari_vstain.core.files import reading, write_text, writing
 
 Attributes = dict[str, Any]
 _METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+_PARTS = ("multiscales", "omero", "plate", "well", "bioformats2raw.layout", "series")
 _lock = Lock()
 
 
@@ -37,9 +40,21 @@ def read_attributes(folder: Path) -> Attributes:
 
 
 def ome_attributes(attributes: Mapping[str, Any]) -> Attributes:
-    """Return what OME-NGFF says: under ``ome`` from version 0.5 on, at the top before."""
+    """Return what OME-NGFF says: under ``ome`` from version 0.5 on, at the top before.
+
+    Some writers of 0.5 leave parts at the top: they count where ``ome`` does not have them itself.
+    """
     inner = attributes.get("ome")
-    return inner if isinstance(inner, dict) else dict(attributes)
+    if not isinstance(inner, dict):
+        return dict(attributes)
+    return {**{part: attributes[part] for part in _PARTS if part in attributes}, **inner}
+
+
+def check_codecs(folder: Path) -> None:
+    """Raise DatasetError when reading the array at `folder` would run code that it brings along: a pickle."""
+    for name in ("zarr.json", ".zarray"):
+        if (folder / name).is_file() and _names_pickle(_read_json(folder / name)):
+            raise DatasetError("image", folder, "is stored as Python objects, which may run code", "convert it")
 
 
 def write_attribute(folder: Path, key: str, value: Any, *, root: Path | None = None) -> None:
@@ -120,9 +135,20 @@ def _refuse_other_things(folder: Path) -> None:
     if not folder.exists():
         raise DatasetError("dataset", folder, "is not there", "check the path")
     if folder.is_file():
-        raise DatasetError("dataset", folder, "is a file, not an OME-Zarr folder", "choose the .zarr folder")
+        raise _no_folder(folder)
     rule = "is no OME-Zarr: it holds no zarr.json or .zgroup"
     raise DatasetError("dataset", folder, rule, "choose the .zarr folder, or make one with `vstain import`")
+
+
+def _no_folder(file: Path) -> DatasetError:
+    with reading("dataset", file), file.open("rb") as handle:
+        packed = handle.read(4) == b"PK\x03\x04"
+    if not packed:
+        return DatasetError("dataset", file, "is a file, not an OME-Zarr folder", "choose the .zarr folder")
+    folder = f"{re.sub(r'([.]ome)?([.]zarr)?[.](zip|ozx)$', '', file.name, flags=re.IGNORECASE)}.ome.zarr"
+    rule = "is packed in one file, whose images cannot be read in place"
+    remedy = f"unpack it with `unzip {quote(file.name)} -d {quote(folder)}`, and open that folder"
+    return DatasetError("dataset", file, rule, remedy)
 
 
 def _refuse_array(folder: Path) -> None:
@@ -131,16 +157,22 @@ def _refuse_array(folder: Path) -> None:
 
 
 def _read_json(path: Path) -> Attributes:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DatasetError("dataset", path.parent, f"its {path.name} cannot be opened", "check the disk") from error
-    except ValueError as error:
-        rule = f"its {path.name} is damaged ({error})"
-        raise DatasetError("dataset", path.parent, rule, "restore the file from a copy") from error
+    with reading("dataset", path.parent, f"its {path.name} is damaged", "restore the file from a copy"):
+        value = json.loads(path.read_bytes())
     if not isinstance(value, dict):
-        raise DatasetError("dataset", path.parent, f"its {path.name} is damaged", "restore the file from a copy")
+        rule = f"its {path.name} is damaged: it holds {type(value).__name__} where a group's or array's keys belong"
+        raise DatasetError("dataset", path.parent, rule, "restore the file from a copy")
     return value
+
+
+def _names_pickle(value: Any) -> bool:
+    """Return True if any codec in the metadata of an array is one that unpickles."""
+    if isinstance(value, dict):
+        named = (value.get("id"), value.get("name"))
+        return any(isinstance(name, str) and "pickle" in name.lower() for name in named) or any(
+            _names_pickle(part) for key, part in value.items() if key != "attributes"
+        )
+    return isinstance(value, list) and any(map(_names_pickle, value))
 
 
 def _write_json(path: Path, value: Attributes) -> None:

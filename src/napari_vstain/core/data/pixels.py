@@ -1,12 +1,12 @@
 """The pixels of one resolution level: any stored axes read as TCZYX, straight from zarr."""
 
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -14,8 +14,10 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
-from napari_vstain.core.data.ngff import AXES
+from napari_vstain.core.data.ngff_axes import AXES
+from napari_vstain.core.data.nodes import check_codecs
 from napari_vstain.core.errors import DatasetError
+from napari_vstain.core.files import reading
 
 if TYPE_CHECKING:
     import zarr
@@ -26,8 +28,8 @@ PixelWriter = Callable[[Image, Sequence[int]], None]
 """Writes pixels, (T, C, Z, Y, X), from a start on."""
 PENDING = 16
 """Chunks that wait to be written while the next are made."""
-_DAMAGED = (OSError, RuntimeError, ValueError, EOFError, TypeError, KeyError, zlib.error)
-"""What zarr and its codecs raise for metadata or a chunk that is cut short or overwritten."""
+MOST_BYTES = 2**50
+"""No image is larger: one that says so was written over."""
 
 
 class Pixels:
@@ -50,15 +52,12 @@ class Pixels:
         """The zarr array itself, read-only."""
         import zarr
 
-        if not self.path.is_dir():
-            raise DatasetError("image", self.path, "is not there", "restore it from a copy")
-        try:
+        with reading("image", self.path, "cannot be opened"):
+            if not self.path.is_dir():
+                raise DatasetError("image", self.path, "is not there", "restore it from a copy")
+            check_codecs(self.path)
             array = zarr.open_array(self.path, mode="r")
-        except _DAMAGED as error:
-            raise DatasetError("image", self.path, f"cannot be opened ({_short(error)})", "restore it") from error
-        if array.ndim != len(self.axes):
-            rule = f"has {array.ndim} axes, but the metadata names {', '.join(self.axes)}"
-            raise DatasetError("image", self.path, rule, "correct the metadata")
+            _check_array(array, self.path, self.axes)
         return array
 
     @property
@@ -73,9 +72,9 @@ class Pixels:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of a pixel."""
-        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
-        return dtype
+        """The type of a pixel, in this machine's order of bytes; 0 and 1 where the store has False and True."""
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype).newbyteorder("=")
+        return np.dtype(np.uint8) if dtype.kind == "b" else dtype
 
     @property
     def ndim(self) -> int:
@@ -92,11 +91,9 @@ class Pixels:
         """
         region = [part if isinstance(part, slice) else slice(part, part + 1) for part in place]
         by_axis = dict(zip(AXES, region, strict=True))
-        try:
-            stored = np.asarray(self.array[tuple(by_axis[axis] for axis in self.axes)])
-        except _DAMAGED as error:
-            rule = f"has pixels that cannot be read ({_short(error)})"
-            raise DatasetError("image", self.path, rule, "restore it from a copy") from error
+        array = self.array
+        with reading("image", self.path, "has pixels that cannot be read"):
+            stored = np.asarray(array[tuple(by_axis[axis] for axis in self.axes)], self.dtype)
         whole = self._canonical(stored, region)
         return whole[tuple(slice(None) if isinstance(part, slice) else 0 for part in place)]
 
@@ -167,5 +164,20 @@ def _by_chunk(start: Sequence[int], sizes: Sequence[int], chunks: Sequence[int])
     yield from product(*map(along, start, sizes, chunks))
 
 
-def _short(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _check_array(array: "zarr.Array[Any]", path: Path, axes: str) -> None:
+    """Raise DatasetError for an array that is no image of grey values with these axes."""
+    if array.ndim != len(axes):
+        rule = f"has {array.ndim} axes, but the metadata names {', '.join(axes)}"
+        raise DatasetError("image", path, rule, "correct the metadata")
+    dtype = np.dtype(array.dtype)
+    if dtype.kind not in "buif":
+        raise DatasetError("image", path, f"has pixels of type {dtype}, which are no grey values", "convert it")
+    if not all(array.shape):
+        raise DatasetError("image", path, f"is empty: its sizes are {_sizes(array.shape)}", "choose another one")
+    if prod(array.shape) * dtype.itemsize > MOST_BYTES:
+        rule = f"says that it has {_sizes(array.shape)} pixels, which cannot be"
+        raise DatasetError("image", path, rule, "restore its metadata from a copy")
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from napari_vstain.core.data import nodes
 from napari_vstain.core.data.dataset import open_dataset
+from napari_vstain.core.data.lengths import Spacing
 from napari_vstain.core.data.ngff import (
-    AXES,
     ZYX,
     Limits,
     fields_of,
@@ -21,6 +21,7 @@ from napari_vstain.core.data.ngff import (
     plate_attributes,
     well_attributes,
 )
+from napari_vstain.core.data.ngff_axes import AXES
 from napari_vstain.core.data.pixels import TCZYX
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.files import writing
@@ -110,7 +111,7 @@ class PlateWriter:
         key: str,
         shape: TCZYX,
         dtype: npt.DTypeLike,
-        spacing_um: ZYX | None = None,
+        spacing_um: Spacing | None = None,
         translation_um: ZYX = (0.0, 0.0, 0.0),
         chunks: TCZYX | None = None,
     ) -> "zarr.Array[Any]":
@@ -125,7 +126,7 @@ class PlateWriter:
         dtype : dtype
             Type of a pixel.
         spacing_um, translation_um : tuple of float
-            Size of a voxel, or None when not known, and place of the first one, (Z, Y, X).
+            Size of a voxel, or None when not known (of Z alone too), and place of the first one, (Z, Y, X).
         chunks : tuple of int, optional
             Sizes of a chunk, (T, C, Z, Y, X); one slice of at most 512 px by default.
 
@@ -141,8 +142,7 @@ class PlateWriter:
             return self._existing(key, shape, dtype)
         with writing(self.path):
             array = self._create_array(self.path / key, shape, dtype, chunks)
-            spacing = None if spacing_um is None else (spacing_um[0], spacing_um[1], spacing_um[2])
-            ome = image_attributes(self.channels, spacing, translation_um, dtype, self.version, key)
+            ome = image_attributes(self.channels, spacing_um, translation_um, dtype, self.version, key)
             nodes.create_group(self.path / key, ome, self._format)
             self._list(key)
         return array

@@ -1,6 +1,7 @@
 """A position reads its metadata and pixels when they are asked for, and keeps what it read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_vstain.core.data.attributes import AttributeStore
+from napari_vstain.core.data.channel_names import told_apart
+from napari_vstain.core.data.containment import inside
+from napari_vstain.core.data.lengths import Spacing
 from napari_vstain.core.data.ngff import ZYX, ImageMetadata, Limits, parse_image
 from napari_vstain.core.data.nodes import ome_attributes, read_attributes
 from napari_vstain.core.data.pixels import TCZYX, Image, Pixels
-from napari_vstain.core.errors import ChannelError
+from napari_vstain.core.errors import ChannelError, DatasetError
+from napari_vstain.core.files import reading
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -30,7 +35,7 @@ class Position:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Channel names; ``Channel 0``… where the store gives none."""
+        """Channel names, each another: see `told_apart` for those that the store does not give, or gives twice."""
         return self._channels
 
     @property
@@ -44,8 +49,8 @@ class Position:
         return self.pixels.dtype
 
     @property
-    def spacing_um(self) -> ZYX | None:
-        """Size of a voxel, (Z, Y, X); None when the store gives no unit for Y and X."""
+    def spacing_um(self) -> Spacing | None:
+        """Size of a voxel, (Z, Y, X); None when the store gives none for Y and X, and Z None when it gives none."""
         return self.metadata.spacing_um
 
     @property
@@ -82,8 +87,8 @@ class Position:
         return _lazy(self.pixels)
 
     def levels(self) -> "list[da.Array]":
-        """Return every resolution level as a lazy array, (T, C, Z, Y, X), finest first."""
-        return [_lazy(Pixels(self.folder / path, self.metadata.axes)) for path in self.metadata.levels]
+        """Return every resolution level that can be read as a lazy array, (T, C, Z, Y, X), finest first."""
+        return [_lazy(self.pixels), *map(_lazy, self._coarser())]
 
     def read(
         self,
@@ -128,17 +133,26 @@ class Position:
     @cached_property
     def metadata(self) -> ImageMetadata:
         """What OME-NGFF says of the image."""
-        return parse_image(ome_attributes(read_attributes(self.folder)), self.folder)
+        with reading("image", self.folder, "has metadata that cannot be read"):
+            return parse_image(ome_attributes(read_attributes(self.folder)), self.folder)
 
     @cached_property
     def pixels(self) -> Pixels:
         """The finest level."""
-        return Pixels(self.folder / self.metadata.levels[0], self.metadata.axes)
+        return Pixels(inside(self.folder, self.metadata.levels[0]), self.metadata.axes)
 
     @cached_property
     def _channels(self) -> tuple[str, ...]:
         named = dict(enumerate(self.metadata.channels))
-        return tuple(named.get(index) or f"Channel {index}" for index in range(self.shape[1]))
+        return told_apart([named.get(index) for index in range(self.shape[1])])
+
+    def _coarser(self) -> Iterator[Pixels]:
+        """Yield the other resolution levels; they only speed up showing, so one that is missing is done without."""
+        for path in self.metadata.levels[1:]:
+            with suppress(DatasetError):
+                level = Pixels(inside(self.folder, path), self.metadata.axes)
+                if level.shape[:2] == self.shape[:2]:
+                    yield level
 
     @property
     def _path(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_vstain.core.data.ngff import ZYX
+from napari_vstain.core.data.lengths import Spacing
 from napari_vstain.core.data.pattern import Match, natural
 from napari_vstain.core.data.pixels import TCZYX, Image
 from napari_vstain.core.data.tiff import TiffHeader, read_header, read_plane, read_planes
@@ -40,7 +40,7 @@ class Source:
     """What the files call the position."""
     files: Mapping[str, tuple[SourceFile, ...]]
     """By channel, in the dataset's order."""
-    spacing_um: ZYX | None
+    spacing_um: Spacing | None
     """Size of a voxel as the files give it, (Z, Y, X)."""
 
     @property

@@ -37,7 +37,7 @@ def save_tiff(position: Position, path: Path, progress: Progress | None = None) 
     resolution = None
     if position.spacing_um is not None:
         for axis, size in zip("ZYX", position.spacing_um, strict=True):
-            metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
+            metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"} if size else {}
         resolution = (1e4 / position.spacing_um[2], 1e4 / position.spacing_um[1])
     with atomically(path) as temporary:
         tifffile.imwrite(

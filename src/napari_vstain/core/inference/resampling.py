@@ -24,7 +24,7 @@ Factors = tuple[float, float]
 """Pixels of the image in a pixel of the model, along Y and X."""
 
 
-def factors_of(spec: ModelSpec, spacing_um: Sequence[float] | None) -> Factors:
+def factors_of(spec: ModelSpec, spacing_um: Sequence[float | None] | None) -> Factors:
     """Return how many pixels of an image of a voxel size, (Z, Y, X), a pixel of the model takes, (Y, X).
 
     Raises
@@ -38,7 +38,7 @@ def factors_of(spec: ModelSpec, spacing_um: Sequence[float] | None) -> Factors:
             raise SettingsError("resample", True, rule, "give it when you import the images, or leave resample out")
     assert spacing_um is not None
     assert spec.spacing_um is not None
-    y, x = (there / here for here, there in zip(spacing_um[1:], spec.spacing_um[1:], strict=True))
+    y, x = (there / here for here, there in zip(spacing_um[1:], spec.spacing_um[1:], strict=True) if here and there)
     return y, x
 
 

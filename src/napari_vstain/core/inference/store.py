@@ -212,17 +212,18 @@ def _writer(path: Path, channels: Sequence[str], existing: Existing) -> "PlateWr
         raise DatasetError("predictions", path, rule, "overwrite them, or choose another run") from error
 
 
-def _placed(source: Position, scale: Sequence[float]) -> tuple[tuple[float, float, float] | None, Any]:
+def _placed(source: Position, scale: Sequence[float]) -> tuple[tuple[float | None, float, float] | None, Any]:
     """Return the voxel size and the place of an output that is scaled; a projection keeps the stack's."""
     if source.spacing_um is None or all(factor == 1 for factor in scale):
         return source.spacing_um, source.translation_um
     factors = [factor or 1 for factor in scale]
-    spacing = [size / factor for size, factor in zip(source.spacing_um, factors, strict=True)]
+    z, y, x = source.spacing_um
+    spacing = (z and z / factors[0], y / factors[1], x / factors[2])
     moved = [
-        start + (new - old) / 2
+        start + (new - old) / 2 if new and old else start
         for start, new, old in zip(source.translation_um, spacing, source.spacing_um, strict=True)
     ]
-    return (spacing[0], spacing[1], spacing[2]), (moved[0], moved[1], moved[2])
+    return spacing, (moved[0], moved[1], moved[2])
 
 
 def _to_ranges(done: Mask) -> str:

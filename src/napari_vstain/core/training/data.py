@@ -89,7 +89,7 @@ class PatchDataModule(LightningDataModule):
         self.statistics = statistics
 
     @property
-    def spacing_um(self) -> tuple[float, float, float] | None:
+    def spacing_um(self) -> tuple[float | None, float, float] | None:
         """Voxel size of the first training position, (Z, Y, X), if it is known."""
         return self.dataset.positions[self.split.train[0]].spacing_um
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from napari_vstain.core.data.lengths import Spacing, drawn
+
 _CARRIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -63,7 +65,7 @@ class Placement:
         }
 
 
-def placement(labels: str, spacing_um: tuple[float, float, float] | None, origin_um: tuple[float, ...]) -> Placement:
+def placement(labels: str, spacing_um: Spacing | None, origin_um: tuple[float, ...]) -> Placement:
     """Return where an image with some of the axes T, Z, Y, X lies.
 
     Parameters
@@ -71,14 +73,14 @@ def placement(labels: str, spacing_um: tuple[float, float, float] | None, origin
     labels : str
         Its axes in order: ``yx``, ``zyx``, ``tyx`` or ``tzyx``.
     spacing_um, origin_um : (Z, Y, X)
-        Voxel size and translation in micrometres; without a voxel size the unit is the pixel.
+        Voxel size and translation in micrometres; along an axis without one the unit is the pixel.
     """
-    known = spacing_um is not None
-    spacing = dict(zip("zyx", spacing_um or (1.0, 1.0, 1.0), strict=True))
+    known = {axis for axis, size in zip("zyx", spacing_um or (None,) * 3, strict=True) if size}
+    spacing = dict(zip("zyx", drawn(spacing_um), strict=True))
     origin = dict(zip("zyx", origin_um if known else (0.0, 0.0, 0.0), strict=True))
     return Placement(
         labels=tuple(labels),
         scale=tuple(spacing.get(axis, 1.0) for axis in labels),
         translate=tuple(origin.get(axis, 0.0) for axis in labels),
-        units=tuple("um" if known and axis != "t" else "pixel" for axis in labels),
+        units=tuple("um" if axis in known else "pixel" for axis in labels),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_vstain.core.data.ngff import METRES, ZYX
+from napari_vstain.core.data.lengths import Spacing, length
 from napari_vstain.core.data.pixels import TCZYX
 from napari_vstain.core.data.tiff.axes import sizes_of
 from napari_vstain.core.data.tiff.opening import opened
@@ -27,7 +27,7 @@ class TiffHeader:
     dtype: np.dtype[Any]
     channels: tuple[str, ...]
     """Channel names, when the file gives all of them, each another."""
-    spacing_um: ZYX | None
+    spacing_um: Spacing | None
     """Size of a voxel, (Z, Y, X), when the file gives it in a unit of length."""
 
 
@@ -47,7 +47,7 @@ def read_header(path: Path) -> TiffHeader:
         return TiffHeader(path, (t, c, z, y, x), series.dtype, channels, spacing)
 
 
-def _names_and_spacing(file: "TiffFile", channels: int) -> tuple[tuple[str, ...], ZYX | None]:
+def _names_and_spacing(file: "TiffFile", channels: int) -> tuple[tuple[str, ...], Spacing | None]:
     if file.is_ome and file.ome_metadata:
         names, spacing = _of_ome(file.ome_metadata)
         tell_apart = all(names) and len(set(names)) == channels == len(names)
@@ -57,7 +57,7 @@ def _names_and_spacing(file: "TiffFile", channels: int) -> tuple[tuple[str, ...]
     return (), None
 
 
-def _of_ome(text: str) -> tuple[tuple[str, ...], ZYX | None]:
+def _of_ome(text: str) -> tuple[tuple[str, ...], Spacing | None]:
     try:
         pixels = ElementTree.fromstring(text).find(".//{*}Pixels")
     except ElementTree.ParseError:
@@ -65,31 +65,24 @@ def _of_ome(text: str) -> tuple[tuple[str, ...], ZYX | None]:
     if pixels is None:
         return (), None
     names = tuple(channel.get("Name", "") for channel in pixels.findall("{*}Channel"))
-    z, y, x = (
-        _length(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"
-    )
-    return names, None if y is None or x is None else (z or 1.0, y, x)
+    z, y, x = (length(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX")
+    return names, None if y is None or x is None else (z, y, x)
 
 
-def _of_imagej(file: "TiffFile") -> ZYX | None:
+def _of_imagej(file: "TiffFile") -> Spacing | None:
+    """Return the voxel size: each axis may have a unit of its own, and X's counts where it has none."""
     known = file.imagej_metadata or {}
-    unit = str(known.get("unit", "")).replace("\\u00B5", "µ")
-    tags = file.pages[0].tags
-    if unit not in METRES or not {"XResolution", "YResolution"} <= {tag.name for tag in tags}:
-        return None
-    y, x = (_inverse(tags[f"{axis}Resolution"].value) for axis in "YX")
+    tags = {tag.name: tag.value for tag in file.pages[0].tags}
+    y, x = (
+        length(_inverse(tags.get(f"{axis}Resolution")), known.get(f"{axis.lower()}unit", known.get("unit")))
+        for axis in "YX"
+    )
     if y is None or x is None:
         return None
-    return float(known.get("spacing", 1.0 / METRES[unit])) * METRES[unit], y * METRES[unit], x * METRES[unit]
+    return length(known.get("spacing"), known.get("zunit", known.get("unit"))), y, x
 
 
-def _inverse(ratio: tuple[int, int]) -> float | None:
-    return ratio[1] / ratio[0] if ratio[0] > 0 and ratio[1] > 0 else None
-
-
-def _length(value: str | None, unit: str) -> float | None:
-    try:
-        length = float(value or 0) * METRES[unit]
-    except (KeyError, ValueError):
-        return None
-    return length if length > 0 else None
+def _inverse(ratio: object) -> float | None:
+    """Return the length of a pixel from the pixels in a length, a fraction."""
+    above, below = ratio if isinstance(ratio, tuple) and len(ratio) == 2 else (0, 0)
+    return below / above if above > 0 and below > 0 else None
