@@ -10,15 +10,20 @@ MISSING = LeftOut("B/02/2", "is not there")
 
 
 def test_the_outcome_says_how_many_of_how_many_and_why() -> None:
-    assert outcome("Predicted", 94, [EMPTY, MISSING]) == (
+    assert outcome("Predicted", [f"A/{n}/0" for n in range(94)], [EMPTY, MISSING]) == (
         "Predicted 94 of 96 positions: B/02/1 is empty in Phase, B/02/2 is not there."
     )
-    assert outcome("Predicted", 1, []) == "Predicted 1 position."
+    assert outcome("Predicted", ["A/1/0"], []) == "Predicted 1 position."
 
 
 def test_a_position_with_two_reasons_counts_once() -> None:
     both = [EMPTY, LeftOut("B/02/1", "is constant in Nuclei")]
-    assert outcome("Predicted", 3, both).startswith("Predicted 3 of 4 positions: ")
+    assert outcome("Predicted", ["A/1/0"], both).startswith("Predicted 1 of 2 positions: ")
+
+
+def test_a_position_that_was_done_in_part_counts_as_done() -> None:
+    text = outcome("Preprocessed", ["B/02/1"], [LeftOut("B/02/1", "is constant in Nuclei")])
+    assert text == "Preprocessed 1 position; left out: B/02/1 is constant in Nuclei."
 
 
 def test_the_rest_goes_on_unless_nothing_is_left_or_strict() -> None:

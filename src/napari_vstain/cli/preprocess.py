@@ -1,7 +1,8 @@
 """`vstain preprocess`: measure the intensities of each channel."""
 
-from napari_vstain.cli.terminal import Display, counted
+from napari_vstain.cli.terminal import Display
 from napari_vstain.cli.verb import StageVerb
+from napari_vstain.core.left_out import outcome
 from napari_vstain.core.preprocessing import PreprocessResult, PreprocessSettings, run
 
 _DESCRIPTION = """\
@@ -16,17 +17,14 @@ _EXAMPLES = """\
 
 def report(result: PreprocessResult, display: Display) -> None:
     """Show the intensities of each channel, and what had to be left out."""
-    for sentence in result.left_out:
+    for sentence in result.warnings:
         display.note(sentence)
+    display.note(outcome("Preprocessed", result.positions, result.left_out))
     rows = [
         [name, *(f"{value:.4g}" for value in (found.mean, found.std, found.median, found.iqr))]
         for name, found in result.statistics.items()
     ]
-    display.table(
-        f"Intensities in {counted(len(result.positions), 'position')}",
-        ["channel", "mean", "std", "median", "iqr"],
-        rows,
-    )
+    display.table("Intensities", ["channel", "mean", "std", "median", "iqr"], rows)
     display.made({"dataset": result.dataset, "settings": result.config})
 
 

@@ -1,6 +1,6 @@
 """What a stage cannot use is named with its reason and left out, and the rest goes on: one policy for all stages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -38,24 +38,26 @@ def leaving_out(position: str, left_out: list[LeftOut]) -> Iterator[None]:
         left_out.append(LeftOut.of(position, error))
 
 
-def outcome(verb: str, done: int, left_out: Sequence[LeftOut], noun: str = "positions") -> str:
-    """Return how many were done of how many, and why not all: "Predicted 1 of 2 positions: B/02/1 is empty in Phase".
+def outcome(verb: str, done: Collection[str], left_out: Sequence[LeftOut], noun: str = "positions") -> str:
+    """Return how many were done of how many, and why not all: "Predicted 1 of 2 positions: B/02/1 is empty in Phase.".
 
     Parameters
     ----------
     verb : str
         In the past tense, capitalized: ``"Predicted"``.
-    done : int
-        How many were done.
+    done : collection of str
+        The positions that were done, if only in some of their channels.
     left_out : sequence of LeftOut
-        Those that were not; one of several reasons counts once.
+        What was not.
     """
-    missing = len({one.position for one in left_out})
-    if not missing:
-        return f"{verb} {done} {noun if done != 1 else noun.removesuffix('s')}."
+    total = len({*done, *(one.position for one in left_out)})
+    of = f" of {total}" if total > len(done) else ""
+    counted = f"{verb} {len(done)}{of} {noun if total != 1 else noun.removesuffix('s')}"
+    if not left_out:
+        return f"{counted}."
     named = ", ".join(map(str, left_out[:MOST_NAMED]))
     more = f", and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
-    return f"{verb} {done} of {done + missing} {noun}: {named}{more}."
+    return f"{counted}{':' if of else '; left out:'} {named}{more}."
 
 
 def check_left_out(done: int, left_out: Sequence[LeftOut], strict: bool) -> None:

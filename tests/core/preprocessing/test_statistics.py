@@ -277,22 +277,40 @@ def test_what_is_empty_constant_or_not_finite_is_left_out_and_said(tmp_path):
     sentence = (
         "a at A/1/1: left out 2 of 6 frames, which are empty or constant and 37 pixels, which are NaN or infinite."
     )
-    assert result.left_out == (sentence,)
+    assert result.warnings == (sentence,) and result.left_out == ()
     rest = np.concatenate([bad[0, 0, 1].ravel(), bad[0, 0, 2].ravel(), bad[1, 0, 0].ravel(), bad[1, 0, 1].ravel()])
     expected = independent(np.concatenate([good.ravel(), rest[np.isfinite(rest)]]))
     found = result.statistics["a"].model_dump(exclude={"otsu_threshold"})
     assert found == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_constant_channel_is_refused_and_nothing_is_written(tmp_path):
+def test_a_channel_that_is_constant_everywhere_is_left_out_and_the_others_go_on(tmp_path):
     workspace = Workspace.create(tmp_path)
     pixels = np.concatenate([random_image(0), np.full((2, 1, 3, 64, 48), 5, "float32")], axis=1)
     path = make_plate(workspace.datasets / "d.zarr", {"A/1/0": pixels}, ("a", "b"))
-    with pytest.raises(DatasetError, match=r"channel 'b': is empty or constant in every frame.*leave the channel out"):
-        run(PreprocessSettings(dataset="d"), workspace, Progress())
-    assert open_dataset(path).attribute("normalization") is None
-    assert open_dataset(path).position("A/1/0").attribute("normalization") is None
-    run(PreprocessSettings(dataset="d", channels=("a",)), workspace, Progress())
+    for asked in ({"strict": True}, {"channels": ("b",)}):
+        with pytest.raises(DatasetError, match="'A/1/0': is empty or constant in b"):
+            run(PreprocessSettings(dataset="d", **asked), workspace, Progress())
+        assert open_dataset(path).attribute("normalization") is None
+        assert open_dataset(path).position("A/1/0").attribute("normalization") is None
+    result = run(PreprocessSettings(dataset="d"), workspace, Progress())
+    assert list(result.statistics) == ["a"] and result.positions == ("A/1/0",)
+    assert list(map(str, result.left_out)) == ["A/1/0 is empty or constant in b"]
+
+
+def test_a_position_with_a_damaged_chunk_takes_no_part_and_is_named(tmp_path):
+    workspace = Workspace.create(tmp_path)
+    images = {f"A/1/{n}": random_image(n) for n in range(3)}
+    path = make_plate(workspace.datasets / "d.zarr", images)
+    for chunk in (path / "A/1/1/0").rglob("*"):
+        if chunk.is_file() and chunk.name != "zarr.json":
+            chunk.write_bytes(b"broken")
+    result = run(PreprocessSettings(dataset="d", grid_spacing_px=1), workspace, Progress())
+    assert result.positions == ("A/1/0", "A/1/2")
+    (left_out,) = result.left_out
+    assert left_out.position == "A/1/1" and "cannot be read" in left_out.reason
+    expected = independent(np.concatenate([images["A/1/0"].ravel(), images["A/1/2"].ravel()]))
+    assert result.statistics["a"].model_dump(exclude={"otsu_threshold"}) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_position_that_is_all_constant_has_the_datasets_statistics_but_none_of_its_own(tmp_path):
@@ -303,7 +321,7 @@ def test_a_position_that_is_all_constant_has_the_datasets_statistics_but_none_of
     position = open_dataset(path).position("A/1/1")
     assert read_statistics(position, "a", "dataset") == result.statistics["a"]
     assert read_statistics(position, "a", "fov") is None
-    assert "6 of 6 frames" in result.left_out[0]
+    assert list(map(str, result.left_out)) == ["A/1/1 is empty or constant in a"]
 
 
 def test_sparse_dots_between_the_grids_points_are_seen():
@@ -315,7 +333,7 @@ def test_sparse_dots_between_the_grids_points_are_seen():
 def test_a_missing_channel_is_said_before_anything_is_read(tmp_path):
     workspace = Workspace.create(tmp_path)
     make_plate(workspace.datasets / "d.zarr", {"A/1/0": random_image(0)})
-    with pytest.raises(ChannelError, match="channel 'GFP': position A/1/0 has a"):
+    with pytest.raises(ChannelError, match="channel 'GFP': no position of d has it; choose a"):
         run(PreprocessSettings(dataset="d", channels=("GFP",)), workspace, Progress())
 
 

@@ -1,6 +1,6 @@
 """Preprocessing reads every frame once and stores normalization statistics of the dataset and of each position."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,17 @@ from typing import Any
 from pydantic import Field
 
 from napari_vstain.core.data import Dataset, Position, open_dataset, record
-from napari_vstain.core.errors import DatasetError
+from napari_vstain.core.errors import ChannelError, DatasetError
+from napari_vstain.core.left_out import LeftOut, check_left_out, leaving_out
 from napari_vstain.core.models import Statistics
-from napari_vstain.core.preprocessing.sampling import GRID_SPACING_PX, Moments, Sample, frames, sample_frame
+from napari_vstain.core.preprocessing.sampling import (
+    GRID_SPACING_PX,
+    FrameSample,
+    Moments,
+    Sample,
+    frames,
+    sample_frame,
+)
 from napari_vstain.core.preprocessing.statistics import NORMALIZATION, compute_statistics, keep_own, to_attribute
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings
@@ -36,6 +44,11 @@ class PreprocessSettings(Settings):
     otsu: bool = Field(
         True, title="Otsu threshold", description="Also find the threshold between dark and bright of each position."
     )
+    strict: bool = Field(
+        False,
+        title="Strict",
+        description="Refuse when a position cannot be used, in place of naming it and going on with the others.",
+    )
 
 
 @dataclass(frozen=True)
@@ -45,10 +58,13 @@ class PreprocessResult:
     dataset: Path
     config: Path
     positions: tuple[str, ...]
+    """Those that have statistics of a channel."""
     statistics: Mapping[str, Statistics]
     """Of the whole dataset, by channel."""
-    left_out: tuple[str, ...]
-    """One sentence for each position and channel with frames or pixels that no statistic saw."""
+    warnings: tuple[str, ...]
+    """One sentence for each position and channel with some frames or pixels that no statistic saw."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Positions that have no statistics of a channel, and why."""
 
 
 @dataclass
@@ -63,7 +79,8 @@ class _Channel:
     """Of each position at each of its times."""
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Attributes by position: its statistics over all times."""
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def run(settings: PreprocessSettings, workspace: Workspace, progress: Progress) -> PreprocessResult:
@@ -75,55 +92,76 @@ def run(settings: PreprocessSettings, workspace: Workspace, progress: Progress) 
     Raises
     ------
     ChannelError
-        When a position lacks a channel.
+        When no position has a channel that is asked for.
     DatasetError
-        When a channel is empty or constant everywhere, or pixels cannot be read.
+        When no position can be used; with `strict`, when one cannot.
     StorageError
         When neither the dataset nor the workspace can be written.
     """
     dataset = open_dataset(workspace.find_dataset(settings.dataset), workspace)
-    names = settings.channels or dataset.channels
-    for position in dataset.positions.values():
-        for name in names:
-            position.channel_index(name)
+    names = _names(settings.channels, dataset)
     progress.phase("Computing statistics", len(dataset.positions) * len(names), "images")
     channels = [_Channel(name) for name in names]
     for position in dataset.positions.values():
         for channel in channels:
-            _measure(channel, position, settings, progress)
-    statistics = {channel.name: _whole_statistics(channel) for channel in channels}
-    left_out = tuple(sentence for channel in channels for sentence in channel.left_out)
+            with leaving_out(position.key, channel.left_out):
+                _measure(channel, position, settings, progress)
+            progress.advance()
+    left_out = [one for channel in channels for one in channel.left_out]
+    measured = tuple(key for key in dataset.positions if any(key in channel.entries for channel in channels))
+    found = [channel for channel in channels if channel.whole.moments.count]
+    check_left_out(len(found), left_out, settings.strict)
+    statistics = {channel.name: compute_statistics(channel.whole) for channel in found}
+    warnings = tuple(sentence for channel in channels for sentence in channel.warnings)
     progress.phase("Storing statistics", len(dataset.positions), "positions")
-    _store(dataset, channels, statistics, progress)
-    record(dataset, preprocess={"settings": settings.model_dump(mode="json"), "left_out": list(left_out)})
+    _store(dataset, found, statistics, progress)
+    notes = {"left_out": [*map(str, left_out), *warnings]}
+    record(dataset, preprocess={"settings": settings.model_dump(mode="json"), **notes})
     config = config_path(workspace.sidecar(dataset.path), "preprocess")
     settings.save(config)
-    return PreprocessResult(dataset.path, config, tuple(dataset.positions), statistics, left_out)
+    return PreprocessResult(dataset.path, config, measured, statistics, warnings, tuple(left_out))
+
+
+def _names(asked: Sequence[str], dataset: Dataset) -> Sequence[str]:
+    """Return the channels to preprocess: those asked for, else all that any position has."""
+    known = dict.fromkeys(name for position in dataset.positions.values() for name in position.channels)
+    for name in asked:
+        if name not in known:
+            raise ChannelError("channel", name, f"no position of {dataset.name} has it", f"choose {', '.join(known)}")
+    return asked or tuple(known)
 
 
 def _measure(channel: _Channel, position: Position, settings: PreprocessSettings, progress: Progress) -> None:
-    """Take in every frame of a position, for its own statistics and those it shares in: each pixel counts alike."""
-    field_sample, unusable, not_finite = Sample(), 0, 0
-    own: dict[int, Sample] = {}
+    """Take in every frame of a position, for its own statistics and those it shares in: each pixel counts alike.
+
+    Of a position that is damaged midway nothing is taken in.
+
+    Raises
+    ------
+    DatasetError, ChannelError
+        When there is nothing to measure, or it cannot be read.
+    """
+    position.channel_index(channel.name)
+    seen: list[tuple[int, FrameSample]] = []
     for t in range(position.shape[0]):
         for frame in frames(position, channel.name, t):
             progress.check()
-            found = sample_frame(frame, settings.grid_spacing_px)
-            unusable += not found.usable
-            not_finite += found.not_finite
-            if found.usable:
-                at_time = channel.times.setdefault(t, Sample(_TIMEPOINT_LIMIT))
-                moments = Moments.of(found.values)
-                for sample in (own.setdefault(t, Sample()), field_sample, at_time, channel.whole):
-                    sample.add(found.values, moments)
-        if t in own:
-            channel.own.setdefault(position.key, {})[t] = compute_statistics(own.pop(t))
-    if field_sample.moments.count:
-        statistics = compute_statistics(field_sample, otsu=settings.otsu)
-        channel.entries[position.key] = {"fov_statistics": to_attribute(statistics)}
-    sentence = _sentence(channel.name, position, unusable, not_finite)
-    channel.left_out += [sentence] if sentence else []
-    progress.advance(message=sentence)
+            seen.append((t, sample_frame(frame, settings.grid_spacing_px)))
+    usable = [(t, one.values, Moments.of(one.values)) for t, one in seen if one.usable]
+    if not usable:
+        raise DatasetError(
+            "position", position.key, f"is empty or constant in {channel.name}", "check the files, or leave it out"
+        )
+    field_sample, own = Sample(), dict[int, Sample]()
+    for t, values, moments in usable:
+        at_time = channel.times.setdefault(t, Sample(_TIMEPOINT_LIMIT))
+        for sample in (own.setdefault(t, Sample()), field_sample, at_time, channel.whole):
+            sample.add(values, moments)
+    channel.own[position.key] = {t: compute_statistics(sample) for t, sample in own.items()}
+    statistics = compute_statistics(field_sample, otsu=settings.otsu)
+    channel.entries[position.key] = {"fov_statistics": to_attribute(statistics)}
+    sentence = _sentence(channel.name, position, len(seen) - len(usable), sum(one.not_finite for _, one in seen))
+    channel.warnings += [sentence] if sentence else []
 
 
 def _sentence(channel: str, position: Position, unusable: int, not_finite: int) -> str:
@@ -134,13 +172,6 @@ def _sentence(channel: str, position: Position, unusable: int, not_finite: int) 
     ]
     said = " and ".join(part for part in parts if part)
     return f"{channel} at {position.key}: left out {said}." if said else ""
-
-
-def _whole_statistics(channel: _Channel) -> Statistics:
-    if channel.whole.moments.count:
-        return compute_statistics(channel.whole)
-    rule = "is empty or constant in every frame, so it cannot be normalized"
-    raise DatasetError("channel", channel.name, rule, "check the files, or leave the channel out")
 
 
 def _store(
