@@ -1,6 +1,7 @@
 """Statistics equal an independent computation on the grid, leave out what cannot count, and any version's are read."""
 
 import logging
+import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -296,6 +297,15 @@ def test_a_channel_that_is_constant_everywhere_is_left_out_and_the_others_go_on(
     result = run(PreprocessSettings(dataset="d"), workspace, Progress())
     assert list(result.statistics) == ["a"] and result.positions == ("A/1/0",)
     assert list(map(str, result.left_out)) == ["A/1/0 is empty or constant in b"]
+
+
+def test_a_position_that_is_listed_and_not_there_is_named(tmp_path):
+    workspace = Workspace.create(tmp_path)
+    path = make_plate(workspace.datasets / "d.zarr", {f"A/1/{n}": random_image(n) for n in range(2)})
+    shutil.rmtree(path / "A/1/1")
+    result = run(PreprocessSettings(dataset="d"), workspace, Progress())
+    assert result.positions == ("A/1/0",)
+    assert [one.position for one in result.left_out] == ["A/1/1"]
 
 
 def test_a_position_with_a_damaged_chunk_takes_no_part_and_is_named(tmp_path):

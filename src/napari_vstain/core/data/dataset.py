@@ -1,6 +1,6 @@
 """A dataset is a plate, a position or an image on disk: the positions that are found there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -67,6 +67,24 @@ class Dataset:
         if missing:
             raise DatasetError("position", key, missing.reason, "leave it out, or restore it from a copy")
         raise ChannelError("position", key, f"{self.name} has {_listed(self.positions)}", "choose one of these")
+
+    def select(self, keys: Sequence[str] = ()) -> tuple[list[Position], list[LeftOut]]:
+        """Return the positions asked for, or all, and those of them that cannot be used, each with its reason.
+
+        Raises
+        ------
+        ChannelError
+            When a position is asked for that the store does not list.
+        """
+        if not keys:
+            return list(self.positions.values()), list(self.unusable.values())
+        found, left_out = [], []
+        for key in dict.fromkeys(keys):
+            try:
+                found.append(self.position(key))
+            except DatasetError as error:
+                left_out.append(LeftOut.of(key, error))
+        return found, left_out
 
     def attribute(self, key: str) -> Any | None:
         """Return the value of a top-level attribute of the whole, or None."""

@@ -1,6 +1,6 @@
 """What an experiment has predicted, by which of its runs, and which positions of it are whole."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,15 @@ class Predictions:
     spec: ModelSpec
     store: Dataset
 
-    def positions(self, wanted: Sequence[str], known: Mapping[str, Any]) -> tuple[list[str], list[LeftOut]]:
+    def positions(self, wanted: Sequence[str], known: Collection[str]) -> tuple[list[str], list[LeftOut]]:
         """Return the positions that can be evaluated, and those that cannot, each with its reason.
 
         Parameters
         ----------
         wanted : sequence of str
             Positions asked for; when empty, those of `known` that are in the store.
-        known : mapping by position
-            The dataset's positions.
+        known : collection of str
+            What the dataset lists.
 
         Raises
         ------
@@ -44,7 +44,7 @@ class Predictions:
         if not keys:
             rule = f"share no position with {self.store.path.name}"
             raise DatasetError("predictions", None, rule, "choose the dataset that was predicted")
-        problems = {key: self.problem(key) or ("" if key in known else "is not in the dataset") for key in keys}
+        problems = {key: self.problem(key) for key in keys}
         left_out = [LeftOut(key, problem) for key, problem in problems.items() if problem]
         return [key for key in keys if not problems[key]], left_out
 

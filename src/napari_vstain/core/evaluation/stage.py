@@ -58,7 +58,7 @@ def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) ->
     experiment = workspace.experiment(settings.experiment)
     predictions = find_predictions(workspace, experiment, settings.run, settings.model, settings.dataset)
     dataset = open_dataset(workspace.find_dataset(settings.dataset or trained_on(predictions)), workspace)
-    keys, left_out = predictions.positions(settings.positions, dataset.positions)
+    keys, left_out = predictions.positions(settings.positions, {*dataset.positions, *dataset.unusable})
     splits = parts_of(predictions, dataset, workspace)
     evaluation = Comparison(settings, experiment, predictions, dataset, left_out, splits, verdicts(experiment))
     keys = evaluation.usable(keys)

@@ -107,7 +107,7 @@ def run(settings: PreprocessSettings, workspace: Workspace, progress: Progress) 
             with leaving_out(position.key, channel.left_out):
                 _measure(channel, position, settings, progress)
             progress.advance()
-    left_out = [one for channel in channels for one in channel.left_out]
+    left_out = [*dataset.unusable.values(), *(one for channel in channels for one in channel.left_out)]
     measured = tuple(key for key in dataset.positions if any(key in channel.entries for channel in channels))
     found = [channel for channel in channels if channel.whole.moments.count]
     check_left_out(len(found), left_out, settings.strict)
