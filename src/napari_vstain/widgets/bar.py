@@ -4,7 +4,6 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-_GROOVE, _DONE, _UNKNOWN = QColor(128, 128, 128, 70), QColor(31, 122, 224), QColor(31, 122, 224, 110)
 HEIGHT = 6
 
 
@@ -34,9 +33,12 @@ class Bar(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         whole = QRectF(self.rect())
-        painter.setBrush(_GROOVE if self.share is not None else _UNKNOWN)
+        palette = self.palette()  # from the dock's style sheet
+        painter.setBrush(palette.alternateBase())
+        if self.share is None:
+            painter.setBrush(QColor(*palette.highlight().color().getRgb()[:3], 110))
         painter.drawRoundedRect(whole, 3, 3)
         if self.share:
             whole.setWidth(max(whole.width() * self.share, HEIGHT))
-            painter.setBrush(_DONE)
+            painter.setBrush(palette.highlight())
             painter.drawRoundedRect(whole, 3, 3)

@@ -5,6 +5,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QMainWindow, QWidget
 
+from napari_vstain.widgets.colours import DARK, Colour, Theme
+
 
 def bare(viewer: Any) -> Any:
     """Return the viewer behind the proxy that napari hands to plugins: the same object for every dock."""
@@ -17,6 +19,17 @@ def main_window(widget: QWidget) -> QMainWindow | None:
     while parent is not None and not isinstance(parent, QMainWindow):
         parent = parent.parent()
     return parent
+
+
+def theme_of(viewer: Any) -> Theme:
+    """Return what the docks take from the theme of a viewer's window; napari's dark one where it has none."""
+    from napari.utils.theme import get_theme
+
+    try:
+        theme = get_theme(viewer.theme)
+    except (AttributeError, ValueError):
+        return DARK
+    return Theme(*(Colour(*colour.as_rgb_tuple()[:3]) for colour in (theme.background, theme.primary, theme.text)))
 
 
 def camera_of(viewer: Any) -> Any:

@@ -13,7 +13,8 @@ from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from napari_vstain.core.jobs import Job
 from napari_vstain.core.session import JobKind, Session
-from napari_vstain.widgets.compat import bare, main_window
+from napari_vstain.widgets.colours import Theme
+from napari_vstain.widgets.compat import bare, main_window, theme_of
 from napari_vstain.widgets.layers.book import Book
 from napari_vstain.widgets.layers.predictions import Predictions
 from napari_vstain.widgets.threads import Pump
@@ -51,6 +52,11 @@ class Desk:
         viewer = self._viewer()
         assert viewer is not None, "the viewer of this dock is gone"
         return viewer
+
+    @property
+    def theme(self) -> Theme:
+        """The colours of the viewer's window."""
+        return theme_of(self._viewer())
 
     def moved_in(self, dock: QWidget) -> None:
         """Learn of a dock that was shown: its window's end is the session's end."""

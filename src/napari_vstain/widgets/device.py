@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QLabel, QSizePolicy
 
 from napari_vstain.core.progress import Progress
 from napari_vstain.widgets.desk import Desk
+from napari_vstain.widgets.style import as_role
 
 _RETRY_MS = 1000
 
@@ -19,7 +20,7 @@ class DeviceLine(QLabel):
         super().__init__(f"CPU · {os.cpu_count()} cores")
         self._desk = desk
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.setStyleSheet("QLabel { color: rgba(150, 155, 165, 255); font-size: 11px; }")
+        as_role(self, "device")
         self._timer = QTimer(self)
         self._timer.setInterval(_RETRY_MS)
         self._timer.timeout.connect(self._ask)

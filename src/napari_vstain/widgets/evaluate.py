@@ -167,6 +167,7 @@ class EvaluateSection(Section):
         self.table.verticalHeader().setVisible(False)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        self.table.setAccessibleName("Metrics")
         self.table.setVisible(False)
         self.column.addWidget(self.table)
         self.save = QPushButton("Export metrics.csv…")

@@ -3,6 +3,8 @@
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
+from napari_vstain.widgets.style import as_role
+
 
 class Fold(QWidget):
     """A line that opens and closes what is under it; closed at first."""
@@ -14,7 +16,8 @@ class Fold(QWidget):
         self.button.setText(f" {title}")
         self.button.setCheckable(True)
         self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.button.setStyleSheet("QToolButton { border: none; background: transparent; padding: 2px 0; }")
+        as_role(self.button, "fold")
+        self.button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.button.toggled.connect(self.open)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -11,7 +11,7 @@ from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.device import DeviceLine
 from napari_vstain.widgets.section import Connection, connect, disconnector
 from napari_vstain.widgets.style import eliding, rule, stop_button
-from napari_vstain.widgets.wording import progress_line
+from napari_vstain.widgets.wording import progress, progress_line, time_left
 
 
 class Footer(QWidget):
@@ -64,9 +64,8 @@ class JobRow(QWidget):
     def reflect(self, status: JobStatus) -> None:
         """Show how far the job is."""
         self._bar.show_progress(status.done, status.total)
-        text = progress_line(status)
-        self._text.setText(text or self._job.name)
-        self._text.setToolTip(f"{self._job.name}: {text}")
+        self._text.setText(" · ".join(filter(None, (self._job.name, time_left(status.eta_s), progress(status)))))
+        self._text.setToolTip(f"{self._job.name}: {progress_line(status)}")
         if status.state is JobState.STOPPING:
             self._say_stopping()
 

@@ -3,18 +3,19 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session import Losses, Series
+from napari_vstain.widgets.colours import Colour, readable
 
 if TYPE_CHECKING:
     from napari_vstain.widgets.desk import Desk
 
-HEIGHT = 150
+HEIGHT = 190
 REDRAW_MS = 1000
-_TRAIN, _VALIDATION, _BATCH = "#4aa3ff", "#f5a742", (120, 130, 145, 110)
+_HUES = {"training": "#4aa3ff", "validation": "#f5a742"}
 _WIDE = 100
 
 
@@ -29,6 +30,10 @@ class LossPlot(QWidget):
         self._plot: Any = None
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(2)
+        self.legend = QLabel()  # above the plot: in it, it would lie on the curves
+        self._column.addWidget(self.legend)
+        self._colour_legend()
         self.setFixedHeight(HEIGHT)
         self.setVisible(False)
         self._redraw = QTimer(self)
@@ -65,21 +70,54 @@ class LossPlot(QWidget):
         plot = self._plot = pyqtgraph.PlotWidget(background=None)
         plot.setLabel("bottom", "epoch")
         plot.setLabel("left", "loss")
+        for side in ("bottom", "left"):
+            plot.getAxis(side).enableAutoSIPrefix(False)  # epochs are no kilo-epochs
+        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # nothing can be done in it, and the wheel scrolls the dock
         plot.setMenuEnabled(False)
         plot.setMouseEnabled(x=False, y=False)
         plot.hideButtons()
+        plot.getPlotItem().layout.setContentsMargins(0, 4, 8, 6)  # or the label of the epochs is cut
         plot.showGrid(x=False, y=True, alpha=0.15)
-        plot.addLegend(offset=(-4, 4), labelTextSize="8pt")
-        pen = pyqtgraph.mkPen
-        self._curves = {
-            "batch": plot.plot(pen=pen(_BATCH, width=1)),
-            "training": plot.plot(pen=pen(_TRAIN, width=2), symbol="o", symbolSize=4, symbolBrush=_TRAIN,
-                                  symbolPen=None, name="training"),
-            "validation": plot.plot(pen=pen(_VALIDATION, width=2), symbol="o", symbolSize=4,
-                                    symbolBrush=_VALIDATION, symbolPen=None, name="validation"),
-        }  # fmt: skip
+        self._curves = {name: plot.plot() for name in self.series}
         self._column.addWidget(plot)
+        self._colour()
         self.ask()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Take the colours of another theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.PaletteChange:
+            self._colour_legend()
+            self._colour()
+
+    def _colour(self) -> None:
+        if self._plot is None:
+            return
+        from pyqtgraph import mkPen
+
+        self._plot.setBackground(self.palette().window().color())  # what is behind it is kept, and would stay as it was
+        ink = self.palette().windowText().color()
+        faint = self.palette().alternateBase().color()
+        self._curves["batch"].setPen(mkPen(faint, width=1))
+        for name in _HUES:
+            curve, colour = self._curves[name], self._hue(name)
+            curve.setPen(mkPen(colour, width=2))
+            curve.setSymbol("o")
+            curve.setSymbolSize(4)
+            curve.setSymbolBrush(colour)
+            curve.setSymbolPen(None)
+        for side in ("bottom", "left"):
+            self._plot.getAxis(side).setPen(ink)
+            self._plot.getAxis(side).setTextPen(ink)
+
+    def _colour_legend(self) -> None:
+        words = (f'<span style="color: {self._hue(name)}">●&nbsp;{name}</span>' for name in _HUES)
+        self.legend.setText("&nbsp;&nbsp; ".join(words))
+
+    def _hue(self, name: str) -> str:
+        """Return a curve's colour, which its name in the legend can be read in too."""
+        ground = Colour(*self.palette().window().color().getRgb()[:3])
+        return str(readable(Colour.of(_HUES[name]), ground))
 
     def _draw(self) -> None:
         positive = _spans_decades([series.xy[1] for series in self.series.values()])

@@ -10,6 +10,7 @@ from weakref import WeakMethod
 
 from psygnal import SignalInstance
 from qtpy.QtCore import Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_vstain.core.errors import VstainError
@@ -18,6 +19,7 @@ from napari_vstain.core.progress import Progress
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.style import MAX_WIDTH, MIN_WIDTH, problem_line
 from napari_vstain.widgets.threads import outcome_error
+from napari_vstain.widgets.wheel import watched
 
 _log = logging.getLogger(__name__)
 Connection = tuple[SignalInstance, WeakMethod[Callable[..., Any]]]
@@ -31,6 +33,8 @@ class Condition(StrEnum):
     READY = "ready"
     BUSY = "busy"
     DONE = "done"
+    CAUTION = "caution"
+    """Done, and what came of it is not to be relied on."""
     FAILED = "failed"
 
 
@@ -72,6 +76,11 @@ class Section(QWidget):
         hint = super().sizeHint()
         hint.setWidth(min(hint.width(), MAX_WIDTH))
         return hint
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Keep the wheel off our editors, also where no dock is around us."""
+        super().showEvent(event)
+        watched(self)
 
     def say(self, condition: Condition, summary: str) -> None:
         """Change the state, and tell who listens."""

@@ -5,15 +5,19 @@ from napari_vstain.core.jobs import JobStatus
 
 def progress_line(status: JobStatus) -> str:
     """Return a job's progress: ``epoch 3 / 20 · loss 0.031 · 2 min left``."""
-    return " · ".join(part for part in (_amount(status), status.message, rate(status), time_left(status.eta_s)) if part)
+    return " · ".join(filter(None, (progress(status), status.message, rate(status), time_left(status.eta_s))))
 
 
 def rate(status: JobStatus) -> str:
     """Return how fast it goes: ``3.2 Mpx/s``; "" when unknown or without a unit that is a rate."""
     if status.rate is None or status.unit not in ("px", "Mpx"):
         return ""
-    mega = status.rate / 1e6 if status.unit == "px" else status.rate
-    return f"{mega:.3g} Mpx/s"
+    return f"{pixels(status.rate * (1 if status.unit == 'px' else 1e6))}/s"
+
+
+def pixels(number: float) -> str:
+    """Return an amount of pixels as people say it: ``25 px``, ``0.26 Mpx``, ``12.6 Mpx``."""
+    return f"{number:.0f} px" if number < 10_000 else f"{number / 1e6:.3g} Mpx"
 
 
 def time_left(seconds: float | None) -> str:
@@ -39,7 +43,8 @@ def arrow(sources: tuple[str, ...], targets: tuple[str, ...]) -> str:
     return f"{', '.join(sources) or '?'} → {', '.join(targets) or '?'}"
 
 
-def _amount(status: JobStatus) -> str:
+def progress(status: JobStatus) -> str:
+    """Return what is done and how much of it: ``Training 18 / 24 batches``."""
     if status.total is None:
         return status.phase
     if status.unit in ("px", "Mpx"):

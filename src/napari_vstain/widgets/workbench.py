@@ -11,18 +11,12 @@ from napari_vstain.widgets.dock import Dock
 from napari_vstain.widgets.evaluate import EvaluateSection
 from napari_vstain.widgets.predict import PredictSection
 from napari_vstain.widgets.section import Condition, Section, SectionState
-from napari_vstain.widgets.style import eliding, rule
+from napari_vstain.widgets.style import as_role, eliding, rule, show_state
 from napari_vstain.widgets.train import TrainSection
 
 SECTIONS: tuple[type[Section], ...] = (DataSection, TrainSection, PredictSection, EvaluateSection, DeploySection)
 """In the order of the work; annotation goes between data and training."""
-_MARKS = {
-    Condition.WAITING: ("", "#8f959e"),
-    Condition.READY: ("", "#8f959e"),
-    Condition.BUSY: ("● ", "#4aa3ff"),
-    Condition.DONE: ("✓ ", "#54b36b"),
-    Condition.FAILED: ("! ", "#e8837c"),
-}
+_MARKS = {Condition.BUSY: "● ", Condition.DONE: "✓ ", Condition.CAUTION: "⚠ ", Condition.FAILED: "! "}
 
 
 class WorkbenchDock(Dock):
@@ -51,12 +45,9 @@ class Step(QWidget):
         self._header.setText(f" {number}  {section.title}")
         self._header.setCheckable(True)
         self._header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._header.setStyleSheet(
-            "QToolButton { border: none; background: transparent; padding: 5px 4px; }"
-            "QToolButton { font-weight: bold; font-size: 13px; }"
-        )
+        as_role(self._header, "heading")
+        self._header.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._header.toggled.connect(self.open)
-        self._colour = ""
         self._summary = eliding()
         self._summary.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         line = QHBoxLayout()
@@ -79,9 +70,6 @@ class Step(QWidget):
         self.section.setVisible(wanted)
 
     def _reflect(self, state: SectionState) -> None:
-        mark, colour = _MARKS[state.condition]
-        if colour != self._colour:  # a new style costs milliseconds, and progress comes often
-            self._colour = colour
-            self._summary.setStyleSheet(f"color: {colour};")
-        self._summary.setText(mark + state.summary)
+        show_state(self._summary, state.condition)
+        self._summary.setText(_MARKS.get(state.condition, "") + state.summary)
         self._summary.setToolTip(state.summary)

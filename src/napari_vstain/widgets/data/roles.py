@@ -31,6 +31,7 @@ class Roles(QWidget):
             box = QComboBox()
             box.addItems((_NEITHER, _SOURCE, _TARGET))
             box.setToolTip("source: what is predicted from; target: the stain that is predicted")
+            box.setAccessibleName(f"Role of {channel}")
             box.currentTextChanged.connect(self._choose)
             self._grid.addWidget(QLabel(channel), row, 0)
             self._grid.addWidget(box, row, 1)

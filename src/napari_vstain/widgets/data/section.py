@@ -18,7 +18,7 @@ from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.layers.positions import Picture, read_pictures, show_pictures
 from napari_vstain.widgets.section import Condition, Section
-from napari_vstain.widgets.style import note, shrinkable
+from napari_vstain.widgets.style import as_role, note, shrinkable
 from napari_vstain.widgets.threads import Latest, spread
 from napari_vstain.widgets.wording import arrow, count
 
@@ -170,7 +170,7 @@ class DataSection(Section):
     def _build(self) -> None:
         self.opener = QPushButton("Open  ▾")
         self.opener.setMenu(self._menu())
-        self.opener.setStyleSheet("QPushButton::menu-indicator { image: none; } QPushButton { padding: 5px 12px; }")
+        as_role(self.opener, "menu")
         self.where = note()
         self.row(self.opener, self.where, stretch=1)
         self.empty = note(_EMPTY)
