@@ -1,8 +1,6 @@
 """A receptive field computed exactly: intervals of pixels are followed from the output back through every layer."""
 
 from collections.abc import Callable, Iterable
-from fractions import Fraction
-from math import floor, lcm
 from typing import Any
 
 from torch import fx, nn
@@ -12,6 +10,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
 from napari_vstain.core.models.axes import Layer, Linear, Nearest, Pointwise, Transposed, Window
+from napari_vstain.core.models.reach import Step, radius_and_stride
 from napari_vstain.core.models.receptive_field import ReceptiveField, UnknownLayer
 from napari_vstain.core.models.spec import Dimensions
 
@@ -38,63 +37,28 @@ def walk_layers(network: nn.Module, dimensions: Dimensions) -> ReceptiveField:
     """
     graph = _trace(network)
     axes = (-3, -2, -1) if dimensions is Dimensions.THREE else (-2, -1)
-    fields = [(0, 1)] * (3 - len(axes)) + [_along(_layers(graph, network, axis)) for axis in axes]
+    fields = [(0, 1)] * (3 - len(axes)) + [_along(graph, network, axis) for axis in axes]
     (rz, sz), (ry, sy), (rx, sx) = fields
     return ReceptiveField((rz, ry, rx), (sz, sy, sx), not any(map(_looks_across, network.modules())))
 
 
-def _along(layers: dict[fx.Node, Layer]) -> tuple[int, int]:
+def _along(graph: fx.Graph, network: nn.Module, axis: int) -> tuple[int, int]:
     """Return the radius and the total stride along one axis."""
-    scales = _scales(layers)
-    stride = lcm(*(scale.numerator for scale in scales.values()))
-    outputs = [source for node in layers if node.op == "output" for source in node.all_input_nodes]
-    radius = 0
-    for output in outputs:
-        for index in range(floor(stride / scales[output])):
-            here = floor(index * scales[output])
-            first, last = _reads(layers, output, index)
-            radius = max(radius, here - first, last - here)
-    return radius, stride
-
-
-def _scales(layers: dict[fx.Node, Layer]) -> dict[fx.Node, Fraction]:
-    """Return, for each node, how many input pixels one of its pixels is."""
-    scales: dict[fx.Node, Fraction] = {}
-    for node, layer in layers.items():
-        before = {scales[source] for source in node.all_input_nodes} or {Fraction(1)}
-        if len(before) > 1 and node.op != "output":
-            raise UnknownLayer(f"{node.name} joins images of different sizes")
-        scales[node] = max(before) * layer.scale
-    return scales
-
-
-def _reads(layers: dict[fx.Node, Layer], output: fx.Node, index: int) -> tuple[int, int]:
-    """Return the first and last input pixel that pixel `index` of a node depends on."""
-    intervals = {output: (index, index)}
-    for node in reversed(layers):
-        if node not in intervals:
-            continue
-        first, last = intervals[node]
-        if node.op == "placeholder":
-            return first, last
-        read = layers[node].first(first), layers[node].last(last)
-        for source in node.all_input_nodes:
-            known = intervals.get(source, read)
-            intervals[source] = min(known[0], read[0]), max(known[1], read[1])
-    return index, index
-
-
-def _layers(graph: fx.Graph, network: nn.Module, axis: int) -> dict[fx.Node, Layer]:
-    """Return one axis of every layer of a network, in the order in which they run."""
-    return {node: _layer(node, network, axis) for node in graph.nodes}
+    source = next(node.name for node in graph.nodes if node.op == "placeholder")
+    steps, outputs = [], []
+    for node in graph.nodes:
+        read = tuple(before.name for before in node.all_input_nodes)
+        if node.op == "output":
+            outputs += read
+        elif node.op != "placeholder":
+            steps.append(Step(node.name, read, _layer(node, network, axis)))
+    return radius_and_stride(source, steps, outputs)
 
 
 def _layer(node: fx.Node, network: nn.Module, axis: int) -> Layer:
-    if node.op in ("placeholder", "output"):
-        return Pointwise()
-    if node.op == "call_module":
+    if node.op == "call_module" and node.all_input_nodes:
         return _module(network.get_submodule(str(node.target)), axis)
-    if node.op in ("call_function", "call_method"):
+    if node.op in ("call_function", "call_method") and node.all_input_nodes:
         return _function(node)
     raise UnknownLayer(f"{node.op} {node.target}")
 
