@@ -176,6 +176,37 @@ def test_a_viscy_checkpoint_predicts_what_viscy_predicted_in_tiles_too(viscy, en
     assert np.abs(made - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("size", [(65, 50), (71, 63)])
+def test_a_viscy_checkpoint_predicts_at_any_size_what_viscy_predicts(tmp_path, size):
+    from monai.transforms import DivisiblePad
+
+    torch.manual_seed(0)
+    network = VisCyUNet2D(num_filters=[2, 4, 4, 4], num_blocks=3, task="reg").eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    torch.save({"state_dict": {f"model.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "viscy.ckpt")
+    model = {"architecture": "2D", "model_config": {"num_filters": [2, 4, 4, 4], "num_blocks": 3, "task": "reg"}}
+    channels = {"source_channel": "P", "prediction_channels": ["N"]}
+    channels |= {"source_normalization": {"level": "fov_statistics"}}
+    (tmp_path / "config.json").write_text(json.dumps({"model": model, **channels}))
+    image = noise((1, *size))
+    pad = DivisiblePad((8, 8))  # zeros on both sides, as VisCy's predict_step does with normalized images
+    with torch.inference_mode():
+        expected = pad.inverse(network(pad(torch.from_numpy((image - 100) / 20))[None])[0]).numpy()
+    predictor = load_predictor(
+        tmp_path / "viscy.ckpt",
+        elsewhere=Elsewhere(config=tmp_path / "config.json"),
+        engine="torch",
+        device="cpu",
+        threads=1,
+    )
+    known = {"P": Statistics(mean=100, std=20, median=100, iqr=20)}
+    for tile_px in (24, 512):
+        made = predictor.predict(image, tile_px, statistics=known)["stain"]
+        assert np.abs(made - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
 def test_a_viscy_checkpoint_is_loaded_anew_from_its_file_and_configuration_in_any_folder(tmp_path, monkeypatch):
     network = VisCyUNet2D(num_filters=[2, 4], num_blocks=1, task="reg")
     torch.save({"state_dict": {f"model.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "viscy.ckpt")

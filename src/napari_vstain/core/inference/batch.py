@@ -18,7 +18,7 @@ from napari_vstain.core.inference.pipeline import Writer, read_ahead, writing_be
 from napari_vstain.core.inference.predictor import Block, Predictor
 from napari_vstain.core.inference.sources import PositionSource
 from napari_vstain.core.inference.store import Existing, PositionStore, PredictionStore
-from napari_vstain.core.inference.tiles import Tile, TilePlan, size_of
+from napari_vstain.core.inference.tiles import Tile, TilePlan, exact_on, size_of
 from napari_vstain.core.inference.trust import PositionImage
 from napari_vstain.core.models.spec import ZYX, Dimensions
 from napari_vstain.core.progress import Progress
@@ -179,7 +179,7 @@ def _unlike(work: Opened) -> list[str]:
 def batch_plan(batch: Batch, shape: ZYX) -> TilePlan:
     """Return the plan whose tiles are the least that is written at once: one block, in as many slices as fit."""
     predictor, slices = batch.predictor, _slices(batch, shape)
-    if not predictor.spec.tile_exact:
+    if not exact_on(predictor.spec, shape):
         return predictor.plan(shape, z=slices, z_step=batch.z_step)
     return predictor.plan(shape, BLOCK_PX, z=slices, z_step=batch.z_step)
 
@@ -208,7 +208,7 @@ def _read(opened: Iterator[Opened]) -> Iterator[tuple[Opened, int, Block | None]
 
 def _level(plan: TilePlan, batch: Batch) -> Callable[[], int]:
     """Return a function that says how often a block may be doubled; after an out-of-memory it says less."""
-    if not batch.predictor.spec.tile_exact:
+    if not plan.exact:
         return lambda: 0
     if batch.tile_px is not None:
         fixed = min((batch.tile_px // BLOCK_PX).bit_length() - 1, LEVELS)

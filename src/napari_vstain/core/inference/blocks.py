@@ -30,13 +30,17 @@ class Block:
         return 0 if self.bad is None else int(self.bad[shifted(self.tile.owned, self.tile.read)].sum())
 
 
-def read_block(source: Source, scaling: Scaling, tile: Tile) -> Block:
-    """Return a tile's pixels, ready for the network."""
+def read_block(source: Source, scaling: Scaling, tile: Tile, zeros: bool = False) -> Block:
+    """Return a tile's pixels, ready for the network; beyond the image along Y and X its reflection, or `zeros`."""
     raw = read_reflected(source, tile.read)
     bad = not_finite(raw)
     values = scaling.normalized(raw)
     if bad is not None:
         values[:, bad] = 0
+    if zeros:
+        for axis, (read, n) in enumerate(zip(tile.read[1:], source.shape[2:], strict=True), 2):
+            beyond = np.arange(read.start, read.stop)
+            values[(slice(None),) * axis + ((beyond < 0) | (beyond >= n),)] = 0
     return Block(tile, values, bad)
 
 

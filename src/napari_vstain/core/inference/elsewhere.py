@@ -10,6 +10,7 @@ from pydantic import Field
 
 from napari_vstain.core.errors import ModelError, SettingsError
 from napari_vstain.core.models.spec import ModelSpec, Normalization, Statistics
+from napari_vstain.core.progress import CancelToken
 from napari_vstain.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -107,8 +108,10 @@ def lacking(path: Path) -> Lacking | None:
     return Lacking(path, "config", beside[0] if len(beside) == 1 else None)
 
 
-def load_elsewhere(path: Path, known: Elsewhere) -> "tuple[Path | nn.Module, ModelSpec]":
-    """Return the network, or the path of an ONNX file, and what is known of it. Measuring a file takes seconds.
+def load_elsewhere(
+    path: Path, known: Elsewhere, token: CancelToken | None = None
+) -> "tuple[Path | nn.Module, ModelSpec]":
+    """Return the network, or the path of an ONNX file, and what is known of it. Following its graph takes seconds.
 
     Raises
     ------
@@ -118,7 +121,7 @@ def load_elsewhere(path: Path, known: Elsewhere) -> "tuple[Path | nn.Module, Mod
         When the file is damaged, or what is said does not fit it, or it says itself what it is.
     """
     if path.suffix == ".onnx":
-        return path, _onnx_spec(path, known)
+        return path, _onnx_spec(path, known, token)
     if known.config is None:
         rule = "is needed for a checkpoint that was made elsewhere"
         raise SettingsError("elsewhere.config", None, rule, "give the configuration that VisCy trained with")
@@ -128,7 +131,7 @@ def load_elsewhere(path: Path, known: Elsewhere) -> "tuple[Path | nn.Module, Mod
     return network, spec
 
 
-def _onnx_spec(path: Path, known: Elsewhere) -> ModelSpec:
+def _onnx_spec(path: Path, known: Elsewhere, token: CancelToken | None) -> ModelSpec:
     from napari_vstain.core.models.foreign import foreign_spec
     from napari_vstain.core.models.onnx import has_spec
 
@@ -147,6 +150,7 @@ def _onnx_spec(path: Path, known: Elsewhere) -> ModelSpec:
         target_normalization=known.target_normalization,
         statistics={name: known.statistics[name] for name in _normalized(known)},
         spacing_um=known.spacing_um,
+        token=token,
     )
 
 

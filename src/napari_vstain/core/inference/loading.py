@@ -31,7 +31,7 @@ def load_predictor(
     spec : ModelSpec, optional
         What such an ONNX file takes and gives, when that is known already.
     token : CancelToken, optional
-        Asked while the engines are measured.
+        Asked while a file of another maker is followed or measured, and while the engines are.
     options
         ``engine``, ``device``, ``precision``, ``threads``: as `engines.load_engine` takes them.
 
@@ -47,7 +47,7 @@ def load_predictor(
     path = Path(model).expanduser()
     if elsewhere is not None and elsewhere.config is not None:  # workers are in other folders
         elsewhere = elsewhere.model_copy(update={"config": elsewhere.config.expanduser().absolute()})
-    network, known = _read_model(path, elsewhere, spec)
+    network, known = _read_model(path, elsewhere, spec, token)
     engine = load_engine(network, known, token=token, **options)
     foreign = spec is not None or _told(elsewhere)
     told: dict[str, Any] = {"spec": known} if path.suffix == ".onnx" else {"elsewhere": elsewhere}
@@ -70,10 +70,12 @@ def model_spec(model: Path | str, elsewhere: Elsewhere | None = None) -> ModelSp
     return _read_model(path, elsewhere, None)[1]
 
 
-def _read_model(path: Path, elsewhere: Elsewhere | None, spec: ModelSpec | None) -> tuple[Any, ModelSpec]:
+def _read_model(
+    path: Path, elsewhere: Elsewhere | None, spec: ModelSpec | None, token: CancelToken | None = None
+) -> tuple[Any, ModelSpec]:
     """Return what `load_engine` takes, and the spec."""
     if elsewhere is not None and _told(elsewhere):
-        return load_elsewhere(path, elsewhere)
+        return load_elsewhere(path, elsewhere, token)
     if path.suffix == ".onnx":
         from napari_vstain.core.models.onnx import read_spec
 

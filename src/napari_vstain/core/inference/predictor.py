@@ -183,7 +183,7 @@ class Predictor(TileRunner):
 
     def block(self, source: Source, scaling: Scaling, tile: Tile) -> Block:
         """Return a tile's pixels, ready for the network."""
-        return read_block(source, scaling, tile)
+        return read_block(source, scaling, tile, zeros=self.spec.border == "zeros")
 
     def results(
         self, plan: TilePlan, blocks: Iterable[Block], token: CancelToken | None = None

@@ -69,7 +69,16 @@ class ResampledPredictor(Predictor):
             math.ceil((halo + 2 * stride + 2) * factor + 2 * max(factor, 1) + 2)
             for halo, stride, factor in zip(inner.spec.halo[1:], inner.spec.stride[1:], factors, strict=True)
         )
-        changed = {"stride": (inner.spec.stride[0], 1, 1), "halo": (inner.spec.halo[0], y, x), "border": "reflect"}
+        changed: dict[str, Any] = {
+            "stride": (inner.spec.stride[0], 1, 1),
+            "halo": (inner.spec.halo[0], y, x),
+            "border": "reflect",
+        }
+        if inner.spec.exact_step not in (
+            None,
+            inner.spec.size_step,
+        ):  # which sizes the model will see is not known here
+            changed["tile_exact"] = False
         self.spec = inner.spec.model_copy(update=changed)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from napari_vstain.core.inference.compute import halves, run_tile
 from napari_vstain.core.inference.engines.base import Array, Engine, OutOfMemory
 from napari_vstain.core.inference.memory import pixels_at_once, tile_size
 from napari_vstain.core.inference.regions import put
-from napari_vstain.core.inference.tiles import Region, Tile, TilePlan, plan_tiles, shifted, size_of
+from napari_vstain.core.inference.tiles import Region, Tile, TilePlan, exact_on, plan_tiles, shifted, size_of
 from napari_vstain.core.models.padding import round_up
 from napari_vstain.core.models.spec import ZYX, Dimensions, ModelSpec, OutputSpec
 from napari_vstain.core.progress import CancelToken
@@ -62,18 +62,18 @@ class TileRunner:
         slices, *largest = tile_size(shape, self.spec, pixels)
         y, x = largest
         if tile_px is not None:
-            shrunk = self.most_px is not None and not self.spec.tile_exact
+            shrunk = self.most_px is not None and not exact_on(self.spec, shape)
             asked = [round_up(tile_px, stride) for stride in self.spec.stride[1:]]
             slices, (y, x) = 1, [min(pair) if shrunk else pair[0] for pair in zip(asked, largest, strict=True)]
         size = (slices if z is None else z, y, x)
         plan = plan_tiles(shape, self.spec, size, z_step=z_step)
-        if len(plan) == 1 or (self.spec.tile_exact and not self._looks_too_far(pixels)):
+        if len(plan) == 1 or (plan.exact and not self._looks_too_far(pixels)):
             return plan
         y, x = (round_up(n, stride) for n, stride in zip(shape[1:], self.spec.stride[1:], strict=True))
         entire = plan_tiles(shape, self.spec, (size[0], y, x), z_step=z_step)
         if self.most_px is None and entire.cost(entire.tile((0, 0, 0))) <= pixels:
             return entire
-        if self.spec.tile_exact:
+        if plan.exact:
             return plan_tiles(shape, self.spec, size, z_step=z_step, halo=self._measured_halo(pixels)[0])
         strides = max(self.spec.stride[1:])
         return plan_tiles(shape, self.spec, size, margin=min(size[1:]) // 4 // strides * strides, z_step=z_step)
@@ -121,14 +121,14 @@ class TileRunner:
 
         Tiles that are no exact parts of the whole cannot be halved: OutOfMemory then asks for another plan.
         """
-        if self.most_px is None or plan.cost(tile) <= self.most_px or not self.spec.tile_exact:
+        if self.most_px is None or plan.cost(tile) <= self.most_px or not plan.exact:
             engine = self._trimmed(plan, tile)
             began = time.perf_counter()
             try:
                 outputs = run_tile(engine or self.engine, plan, tile, values, token, trimmed=engine is not None)
             except OutOfMemory:
                 self.most_px = max(plan.cost(tile) // 2, 1)
-                if not self.spec.tile_exact:
+                if not plan.exact:
                     raise OutOfMemory if self._can_shrink(plan) else too_large(tile) from None
             else:
                 self.speed = plan.cost(tile) / max(time.perf_counter() - began, 1e-6)
@@ -140,7 +140,7 @@ class TileRunner:
 
     def _trimmed(self, plan: TilePlan, tile: Tile) -> Engine | None:
         """Return the engine that cuts the halo away inside, where there is one and it gains."""
-        if plan.spec.border != "reflect" or plan.margin or not plan.spec.tile_exact:
+        if plan.spec.border != "reflect" or plan.margin or not plan.exact:
             return None
         kept = prod(size_of(plan.within_halo(tile.read))[1:])
         if prod(size_of(tile.read)[1:]) < TRIMMED_FROM * kept:

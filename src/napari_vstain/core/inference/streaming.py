@@ -28,7 +28,7 @@ from napari_vstain.core.inference.engines.base import Array, OutOfMemory
 from napari_vstain.core.inference.normalize import Scaling
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.sources import SourceImage
-from napari_vstain.core.inference.tiles import Region, Tile, TilePlan, size_of
+from napari_vstain.core.inference.tiles import Region, Tile, TilePlan, exact_on, size_of
 from napari_vstain.core.models.spec import ZYX, Dimensions, Statistics
 from napari_vstain.core.progress import Cancelled, Progress
 
@@ -110,7 +110,7 @@ class Stream:
         self._times = array.shape[0] if array.ndim == 5 else 1
         self._scalings: dict[int, Scaling] = {}
         self.plan = _plan(predictor, shape, tile_px)
-        self._grows = tile_px is None and predictor.spec.tile_exact
+        self._grows = tile_px is None and self.plan.exact
         self.outputs = dict(outputs) if outputs is not None else self._made()
         self._shape, self._tile_px, self._scope, self._view = shape, tile_px, scope, view
         self._queue = self._cells()
@@ -229,6 +229,6 @@ def predict_stream(
 def _plan(predictor: Predictor, shape: ZYX, tile_px: int | None) -> TilePlan:
     spec = predictor.spec
     slices = spec.z_window if spec.dimensions is Dimensions.WINDOW else 1
-    if tile_px is None and spec.tile_exact:
+    if tile_px is None and exact_on(spec, shape):
         tile_px = CELL_PX
     return predictor.plan(shape, tile_px, z=slices)

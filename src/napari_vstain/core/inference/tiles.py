@@ -1,8 +1,8 @@
 """Cut an image into tiles: each pixel is owned once, and read with a halo, on the network's stride grid.
 
 All lengths are (Z, Y, X), in pixels of the image. A read region may leave the image: what lies beyond is
-`core.models.padding`'s reflection. Because every tile begins on the stride grid and reads its whole halo,
-a prediction does not depend on how it was tiled, and a region's prediction is the crop of the whole one.
+`core.models.padding`'s reflection, or zeros. Because every tile is read from the stride grid of the whole image,
+with its whole halo, a prediction does not depend on how it was tiled, and a region's is the crop of the whole one.
 """
 
 import math
@@ -48,6 +48,11 @@ class TilePlan:
     z_step: int = 1
     """Slices from one window to the next (2.5D)."""
     halo: ZYX = (0, 0, 0)
+
+    @property
+    def exact(self) -> bool:
+        """True when its tiles are exact parts of the whole, given the halo that the model asks for."""
+        return exact_on(self.spec, self.shape)
 
     @property
     def grid(self) -> ZYX:
@@ -152,14 +157,13 @@ class TilePlan:
         return slice(max(owned.start - margin, 0), min(owned.stop + margin, n))
 
     def _read(self, part: slice, axis: int) -> slice:
+        """Return what is read for a part: with its halo, from the grid to the grid, or as far off it as the image."""
         halo, stride = self.halo[axis], self.spec.stride[axis]
-        return self._bordered(slice(part.start - halo, round_up(part.stop, stride) + halo), axis)
-
-    def _bordered(self, read: slice, axis: int) -> slice:
-        """Return what is read: beyond the image only what fills the stride, if the network has its own border."""
-        if self.spec.border == "reflect":
-            return read
-        return slice(max(read.start, 0), min(read.stop, round_up(self.shape[axis], self.spec.stride[axis])))
+        origin, end = frame(self.shape, self.spec, axis)
+        rest = (end - origin) % stride
+        start = origin + (part.start - halo - origin) // stride * stride
+        stop = origin + rest + round_up(part.stop + halo - origin - rest, stride)
+        return slice(start, stop) if self.spec.border == "reflect" else slice(max(start, origin), min(stop, end))
 
     def _read_slices(self, owned: slice) -> slice:
         if self.spec.dimensions is Dimensions.TWO:
@@ -167,8 +171,8 @@ class TilePlan:
         if self._slides:
             starts = self.windows(owned)
             return slice(starts[0], starts[-1] + self.spec.z_window)
-        depth = round_up(max(owned.stop, self.spec.z_window), self.spec.stride[0])
-        return slice(-self.halo[0], depth + self.halo[0]) if self.spec.border == "reflect" else slice(0, depth)
+        start, stop = frame(self.shape, self.spec, 0)
+        return slice(start - self.halo[0], stop + self.halo[0]) if self.spec.border == "reflect" else slice(start, stop)
 
 
 def plan_tiles(
@@ -207,6 +211,29 @@ def plan_tiles(
         window_starts(depth, spec.z_window, z_step)
     slices = depth if spec.dimensions is Dimensions.THREE else min(max(size[0], 1), depth)
     return TilePlan(shape, (slices, size[1], size[2]), spec, margin, z_step, halo)
+
+
+def frame(shape: ZYX, spec: ModelSpec, axis: int) -> tuple[int, int]:
+    """Return where an image that is predicted whole begins and ends along an axis, in its pixels; without the halo.
+
+    It is longer than the image where a network takes certain sizes only. The stride grid begins where it begins.
+    """
+    n, stride = shape[axis], spec.stride[axis]
+    n = max(n, spec.z_window) if axis == 0 else n
+    if spec.border == "zeros":
+        before = (round_up(n, stride) - n) // 2
+        return -before, round_up(n, stride) - before
+    if spec.border == "network" and spec.size_step is not None and n >= stride:
+        return 0, round_up(n, spec.size_step[axis])
+    return 0, round_up(n, stride)
+
+
+def exact_on(spec: ModelSpec, shape: ZYX) -> bool:
+    """Return True when tiles of an image of this shape can be exact parts of the whole."""
+    if spec.border != "network" or spec.exact_step is None:
+        return spec.tile_exact
+    axes = (0, 1, 2) if spec.dimensions is Dimensions.THREE else (1, 2)
+    return spec.tile_exact and all(frame(shape, spec, axis)[1] % spec.exact_step[axis] == 0 for axis in axes)
 
 
 def size_of(region: Region) -> ZYX:

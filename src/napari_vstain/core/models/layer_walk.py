@@ -45,7 +45,8 @@ def walk_layers(network: nn.Module, dimensions: Dimensions) -> ReceptiveField:
 def _along(graph: fx.Graph, network: nn.Module, axis: int) -> tuple[int, int]:
     """Return the radius and the total stride along one axis."""
     source = next(node.name for node in graph.nodes if node.op == "placeholder")
-    steps, outputs = [], []
+    steps: list[Step] = []
+    outputs: list[str] = []
     for node in graph.nodes:
         read = tuple(before.name for before in node.all_input_nodes)
         if node.op == "output":

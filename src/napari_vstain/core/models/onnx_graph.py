@@ -90,6 +90,55 @@ def open_axes(model: Any) -> Any:
     return model
 
 
+def channels_first(model: Any, sources: int) -> Any:
+    """Return the model, changed where it takes and gives images of axes (B, …, C), as TensorFlow writes them.
+
+    It is one when its last axis, and not its second, has as many entries as there are sources, or is the one that it
+    brings forward before anything else.
+    """
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in weights]
+    if len(inputs) != 1 or len(graph.output) != 1 or not _channels_last(graph, inputs[0], sources):
+        return model
+    rank = len(inputs[0].type.tensor_type.shape.dim)
+    to_last, to_first = [0, *range(2, rank), 1], [0, rank - 1, *range(1, rank - 1)]
+    ends = (inputs[0], graph.output[0])
+    _rename(graph, {value.name: f"{_MARK}last.{value.name}" for value in ends})
+    before = _transposition(ends[0].name, to_last, into=True)
+    nodes = [before, *graph.node, _transposition(ends[1].name, to_first, into=False)]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    for value in ends:
+        lengths = value.type.tensor_type.shape.dim
+        copies = [type(length).FromString(length.SerializeToString()) for length in lengths]
+        del lengths[:]
+        lengths.extend([*copies[:1], *copies[-1:], *copies[1:-1]])
+    return model
+
+
+def _channels_last(graph: Any, value: Any, sources: int) -> bool:
+    lengths = [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+    if len(lengths) not in (4, 5) or lengths[1] == sources:
+        return False
+    if lengths[-1] == sources:
+        return True
+    readers = [node for node in graph.node if value.name in node.input]
+    forward = [0, len(lengths) - 1, *range(1, len(lengths) - 1)]
+    return lengths[-1] == 0 and all(
+        node.op_type == "Transpose" and [list(a.ints) for a in node.attribute if a.name == "perm"] == [forward]
+        for node in readers
+    )
+
+
+def _transposition(name: str, order: list[int], into: bool) -> Any:
+    from onnx import helper
+
+    inner = f"{_MARK}last.{name}"
+    source, target = (name, inner) if into else (inner, name)
+    return helper.make_node("Transpose", [source], [target], f"{target}.transpose", perm=order)
+
+
 def _known(spec: ModelSpec) -> Vectors:
     of_the_image = spec.source_normalization.level != "dataset"
     return target_constants(spec) if of_the_image else {**source_constants(spec), **target_constants(spec)}

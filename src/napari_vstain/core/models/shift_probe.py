@@ -1,4 +1,7 @@
-"""A network that only runs is measured: how far a change reaches, and which shifts its prediction follows."""
+"""A network that only runs is measured: how far a change reaches, and which shifts its prediction follows.
+
+What noise does not open is not seen, so that what is measured here is an estimate, and never called exact.
+"""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -9,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_vstain.core.errors import ModelError
+from napari_vstain.core.models.graph_run import Refused
+from napari_vstain.core.models.padding import round_up
 from napari_vstain.core.models.spec import Dimensions
 
 Array = npt.NDArray[np.float32]
 Run = Callable[[Array], Array]
-_STRIDES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-_LENGTHS = (256, 512, 1024, 2048)
+_LARGEST_STRIDE = 64
+_LENGTHS = (256, 512)
 _EXACT, _FAINT, _NOTICEABLE = 0.0, 1e-6, 1e-3
 """How much of the output's standard deviation a change may reach beyond the halo."""
 
@@ -29,10 +34,6 @@ class InputShape:
     """Of the window in 2.5D, else 0."""
 
 
-class Refused(Exception):
-    """A size that the network does not take."""
-
-
 class ShiftProbe:
     """Measures how far a network looks along each axis, and which shifts it follows."""
 
@@ -40,39 +41,63 @@ class ShiftProbe:
         self._run, self._shape, self._path = run, shape, path
         self._volume = shape.dimensions is Dimensions.THREE
         self._axes = (2, 3) if shape.dimensions is Dimensions.TWO else (2, 3, 4) if self._volume else (3, 4)
+        self._across = self._least_side()
 
-    def field(self) -> tuple[tuple[int, int, int], tuple[int, int, int], bool]:
-        """Return stride, halo and whether tiles can be exact; lengths are (Z, Y, X)."""
-        strides, halos, exact = [1, 1, 1], [0, 0, 0], True
+    def field(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Return stride and halo; lengths are (Z, Y, X)."""
+        strides, halos = [1, 1, 1], [0, 0, 0]
         for axis in self._axes:
             place = axis - len(self._base()) + 3
             radius, contained = self._radius(axis)
             strides[place] = self._stride(axis, radius, contained)
-            halos[place] = -(-radius // strides[place]) * strides[place]
-            exact = exact and contained
-        return (strides[0], strides[1], strides[2]), (halos[0], halos[1], halos[2]), exact
+            halos[place] = round_up(radius, strides[place])
+        return (strides[0], strides[1], strides[2]), (halos[0], halos[1], halos[2])
 
-    def scale(self, targets: int) -> tuple[float, float, float]:
-        """Return output pixels per input pixel, (Z, Y, X); 0 in Z for a window that gives one slice."""
+    def takes(self, axis: int, length: int) -> bool:
+        """Return True if an image of this length along an axis, -3 to -1, is taken, and comes back as long."""
+        shape = self._base()
+        base, shape[axis] = shape[axis], length
+        try:
+            made = self._run(self._noise(shape)).shape[axis] * base
+        except Refused:
+            return False
+        return bool(made == length * self._outputs(self._noise(self._base())).shape[axis])
+
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shape of a small image, and of what it becomes.
+
+        Raises
+        ------
+        ModelError
+            When the network takes none, or one twice as large does not become twice as large.
+        """
         base = self._base()
         made = self._outputs(self._noise(base))
-        if made.ndim != len(base) or made.shape[1] != targets:
-            rule = f"gives an image of shape {made.shape}, and {targets} target channels are named"
-            raise ModelError("model", self._path, rule, "name as many as it gives")
-        ratios = [out / size for out, size in zip(made.shape[2:], base[2:], strict=True)]
-        depth = ratios[0] if len(ratios) == 3 else 1.0
-        if self._shape.slices and made.shape[2] == 1:
-            depth = 0.0
         doubled = self._outputs(self._noise([*base[:-1], 2 * base[-1]]))
         if doubled.shape[-1] != 2 * made.shape[-1]:
             rule = "gives an image that is smaller than its input by a fixed margin"
             raise ModelError("model", self._path, rule, "export it with padded convolutions")
-        return (depth, ratios[-2], ratios[-1])
+        return tuple(base), tuple(made.shape)
 
     def _base(self) -> list[int]:
-        across = 32 if self._volume else 64
-        depth = [] if self._shape.dimensions is Dimensions.TWO else [self._shape.slices or 16]
-        return [1, self._shape.channels, *depth, across, across]
+        depth = [] if self._shape.dimensions is Dimensions.TWO else [self._shape.slices or max(self._across // 2, 16)]
+        return [1, self._shape.channels, *depth, self._across, self._across]
+
+    def _least_side(self) -> int:
+        """Return the side of a small image that is on the stride grid: of twice the side it makes twice as much."""
+        least = 32 if self._volume else 64
+        taken = None
+        for side in range(least, least + _LARGEST_STRIDE + 1):
+            self._across = side
+            base = self._base()
+            try:
+                made = self._run(self._noise(base))
+                taken = taken or side
+                if self._run(self._noise([*base[:-1], 2 * side])).shape[-1] == 2 * made.shape[-1]:
+                    return side
+            except Refused:
+                continue
+        return taken or least
 
     def _noise(self, shape: Iterable[int], seed: int = 0) -> Array:
         return np.random.default_rng(seed).standard_normal(tuple(shape), dtype=np.float32)
@@ -86,7 +111,7 @@ class ShiftProbe:
 
     def _radius(self, axis: int) -> tuple[int, bool]:
         """Return how far a change reaches, in pixels, and whether it ends there."""
-        lengths = _LENGTHS[:2] if self._volume else _LENGTHS
+        lengths = [round_up(length, self._across) for length in _LENGTHS]
         for length in lengths:
             changes = self._changes(axis, length)
             if (radius := _reach(changes, length, _EXACT)) is not None:
@@ -113,12 +138,11 @@ class ShiftProbe:
         return found
 
     def _stride(self, axis: int, radius: int, exact: bool) -> int:
-        shape = self._base()
-        length = max(shape[axis], 192, -(-(2 * radius + 192) // 192) * 192)
-        for stride in _STRIDES:
-            if self._follows(axis, stride, radius, length, 1e-5 if exact else 0.05):
+        least = max(self._base()[axis], 2 * radius + 192)
+        for stride in range(1, _LARGEST_STRIDE + 1):
+            if self._follows(axis, stride, radius, round_up(least, stride), 1e-5 if exact else 0.05):
                 return stride
-        rule = "follows no shift of up to 64 px, or takes no image of such sizes"
+        rule = f"follows no shift of up to {_LARGEST_STRIDE} px, or takes no image of such sizes"
         raise ModelError("model", self._path, rule, "use another model")
 
     def _follows(self, axis: int, stride: int, radius: int, length: int, tolerance: float) -> bool:

@@ -23,6 +23,8 @@ _NAMES = {
     "p99_p1": "a 1-99 % range",
 }  # fmt: skip
 ZYX = tuple[int, int, int]
+_LATER_FIELDS = ("size_step", "exact_step")
+"""Fields that a fingerprint leaves out at their defaults, so that predictions made before they came keep theirs."""
 
 
 class Dimensions(StrEnum):
@@ -144,10 +146,15 @@ class ModelSpec(Settings):
     halo: ZYX = (0, 0, 0)
     """One-sided context in pixels: the receptive-field radius, rounded up to the stride."""
     tile_exact: bool = True
-    """False when the network looks across the whole image (InstanceNorm, GRN), so that no halo is exact."""
-    border: Literal["reflect", "network"] = "reflect"
-    """What lies beyond the image: its reflection, as in our training, or what the network itself puts there, as
-    those predict who made it."""
+    """False when the network looks across the whole image (InstanceNorm, GRN), so that no halo is exact, or when its
+    layers do not tell how far it looks, so that the halo is an estimate."""
+    border: Literal["reflect", "network", "zeros"] = "reflect"
+    """What lies beyond the image: its reflection, as in our training; what the network itself puts there, as those
+    predict who made it; or zeros on both sides, up to a multiple of the stride, and then the network's own (VisCy)."""
+    size_step: ZYX | None = None
+    """With border ``network``: image sizes are multiples of it, reached by reflection, in pixels; None: the stride."""
+    exact_step: ZYX | None = None
+    """With border ``network``: tiles are exact of images whose sizes are multiples of it; None: `size_step`."""
     source_normalization: Normalization = Normalization()
     target_normalization: Normalization = Normalization()
     """Its level is always the training dataset's."""
@@ -172,6 +179,7 @@ class ModelSpec(Settings):
     def fingerprint(self) -> str:
         """A digest of the weights and of everything that changes a prediction; 16 hex digits."""
         ignored = {"name", "novelty", "training", "versions", "schema_version"}
+        ignored |= {name for name in _LATER_FIELDS if getattr(self, name) == type(self).model_fields[name].default}
         text = self.model_dump_json(exclude=ignored)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -201,4 +209,7 @@ class ModelSpec(Settings):
         for axis, halo, stride in zip("ZYX", self.halo, self.stride, strict=True):
             if stride < 1 or halo < 0 or halo % stride:
                 raise ValueError(f"halo {axis} {halo} px must be a multiple of the stride {stride} px")
+        for steps in (self.size_step, self.exact_step):
+            if steps and any(step < 1 or stride % step for step, stride in zip(steps, self.stride, strict=True)):
+                raise ValueError(f"sizes {steps} px must divide the stride {self.stride} px")
         return self

@@ -122,7 +122,7 @@ def _spec(
         stride=field.stride,
         halo=field.halo,
         tile_exact=field.tile_exact,
-        border="network",
+        border="zeros",
         source_normalization=source,
         target_normalization=_normalization(in_units).model_copy(update={"level": "dataset"}),
         statistics={channel: statistics for channel, statistics in known.items() if statistics},

@@ -189,9 +189,10 @@ class _Loader:
     def _content(self) -> bytes:
         if isinstance(self.model, (str, Path)):
             from napari_vstain.core.models.onnx import load_model, neutralise
-            from napari_vstain.core.models.onnx_graph import open_axes
+            from napari_vstain.core.models.onnx_graph import channels_first, open_axes
 
-            content: bytes = open_axes(neutralise(load_model(self.model))).SerializeToString()
+            model = channels_first(neutralise(load_model(self.model)), len(self.spec.sources))
+            content: bytes = open_axes(model).SerializeToString()
             return content
         from napari_vstain.core.inference.engines.exported import network_bytes
 
