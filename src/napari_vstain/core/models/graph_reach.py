@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_vstain.core.models.graph_axis import AxisWalk
+from napari_vstain.core.models.graph_nodes import follow_axis
 from napari_vstain.core.models.graph_run import GraphRunner, Refused, Values
 from napari_vstain.core.models.padding import round_up
 from napari_vstain.core.models.reach import radius_and_stride
@@ -122,7 +123,7 @@ class GraphFollower:
         radius, strides, scales, across = [], [], [], False
         for axis in range(self._free):
             at = len(self._fixed) + axis
-            walk, other = (AxisWalk(self._graph, values, self._source, at, self._opset) for values in seen)
+            walk, other = (follow_axis(self._graph, AxisWalk(values, self._source, at, self._opset)) for values in seen)
             if walk.steps != other.steps or walk.at[self._output] != at:
                 raise UnknownLayer("sizes that do not follow those of the image")
             across = across or walk.across
