@@ -169,3 +169,29 @@ def test_an_engine_is_interrupted_by_the_token():
     job.stop()
     job.wait(5)
     assert job.status.reason is FinishReason.CANCELLED
+
+
+def test_a_blocked_signal_is_not_heard():
+    job = Job(lambda progress: progress.produce(1), "test")
+    heard = []
+    job.produced.connect(heard.append)
+    with job.produced.blocked():
+        job.start().wait()
+    assert heard == []
+
+
+def test_a_record_keeps_what_is_produced_before_anybody_hears_of_it():
+    class Record:
+        def __init__(self):
+            self.items = []
+
+        def take(self, item):
+            self.items.append(item)
+
+    record = Record()
+    job = Job(lambda progress: [progress.produce(item) for item in range(3)], "test", record=record)
+    known = []
+    job.produced.connect(lambda item: known.append(item in record.items))
+    job.start().wait()
+    assert record.items == [0, 1, 2]
+    assert known == [True, True, True]

@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from napari_vstain.core.errors import ChannelError, DatasetError, ModelError, WorkspaceError
+from napari_vstain.core.errors import ChannelError, DatasetError, ModelError, VstainError, WorkspaceError
 from napari_vstain.core.session import Model, Session, guess_roles, load_model, open_path, registered_name, runs_of
 from napari_vstain.core.workspace import Workspace
 
@@ -185,3 +185,38 @@ def test_a_model_is_named_after_its_run_or_its_file(tmp_path):
     run = Workspace.create(tmp_path).experiment("first").new_run()
     assert Model(tmp_path / "m.onnx", spec).name == "m.onnx"
     assert Model(tmp_path / "m.onnx", spec, run).name == "first/version_0"
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate"])
+def test_what_fails_leaves_no_link_that_the_workspace_would_open_next(plate, tmp_path, verb):
+    workspace = Workspace.create(tmp_path / "study")
+    run = workspace.experiment("first").new_run()
+    session = Session()
+    session.open(workspace.root)
+    session.open(plate)
+    if verb == "train":
+        job = session.train("first", session.split(), epochs=1, patch_px=4096)
+    else:
+        job = session.evaluate(run, session.split().test)
+    with pytest.raises(VstainError):
+        job.result()
+    assert workspace.dataset_names() == []
+    kept = workspace.link_dataset(plate)
+    job = session.evaluate(run, session.split().test)
+    with pytest.raises(VstainError):
+        job.result()
+    assert workspace.dataset_names() == [kept]
+
+
+def test_patches_fit_small_images_unless_a_size_is_asked_for(tmp_path):
+    from napari_vstain.core.data import open_dataset, simulate_plate
+
+    workspace = Workspace.create(tmp_path / "study")
+    path = simulate_plate(workspace.new_dataset("small"), wells=("A/1", "B/2", "C/3"), fields=1, size=64)
+    session = Session()
+    session.open(workspace.root)
+    job = session.train("first", session.split(), epochs=1)
+    assert job.result().epochs == 1
+    assert len(job.record.series["training"]) == 1
+    assert 0 < job.record.series["batch"].xy[0][-1] <= 1
+    assert open_dataset(path).name == session.dataset.name

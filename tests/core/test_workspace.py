@@ -1,11 +1,14 @@
 """A workspace is four folders, validated when it is made and when it is opened."""
 
+import os
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from napari_vstain.core.errors import WorkspaceError
-from napari_vstain.core.workspace import Workspace
+from napari_vstain.core.workspace import Workspace, dated
 
 
 def test_create_then_open_is_the_same(tmp_path):
@@ -81,3 +84,34 @@ def test_runs_are_numbered_and_tied_to_their_configuration(tmp_path):
 def test_names_that_are_no_folder_names_are_refused(tmp_path, name):
     with pytest.raises(WorkspaceError, match="may hold letters"):
         Workspace.create(tmp_path).experiment(name)
+
+
+@given(days=st.lists(st.dates(date(2000, 1, 1), date(2099, 12, 31)), min_size=1, max_size=8, unique=True))
+def test_the_newest_dataset_is_of_the_latest_day_whatever_the_order_of_names(tmp_path_factory, days):
+    workspace = Workspace.create(tmp_path_factory.mktemp("study"))
+    for day in days:
+        workspace.new_dataset("cells", on=day).mkdir()
+    assert workspace.newest_dataset() == dated("cells", max(days))
+
+
+def test_of_one_day_the_newest_dataset_is_the_last_one_made(tmp_path):
+    workspace = Workspace.create(tmp_path / "study")
+    assert workspace.newest_dataset() == ""
+    for age, name in enumerate(("a", "c", "b")):
+        store = workspace.new_dataset(name, on=date(2026, 11, 21))
+        store.mkdir()
+        (store / "zarr.json").touch()
+        for path in (store / "zarr.json", store):
+            os.utime(path, (1e9 - age, 1e9 - age))
+    assert workspace.newest_dataset() == dated("a", date(2026, 11, 21))
+    (workspace.dataset("b") / "statistics").touch()  # what is written later makes a dataset no newer
+    assert workspace.newest_dataset() == dated("a", date(2026, 11, 21))
+
+
+def test_a_link_that_is_there_is_left_as_it_is(tmp_path):
+    workspace = Workspace.create(tmp_path / "study")
+    (tmp_path / "plate.zarr").mkdir()
+    link = workspace.datasets / f"{workspace.link_dataset(tmp_path / 'plate.zarr')}.link"
+    os.utime(link, (1e9, 1e9))
+    workspace.link_dataset(tmp_path / "plate.zarr")
+    assert link.stat().st_mtime == 1e9

@@ -3,11 +3,13 @@
 import gc
 import sys
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from napari_vstain.widgets.warmup import WarmUp
+import napari_vstain
+from napari_vstain.widgets.warmup import HEAVY, WarmUp
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +46,12 @@ def test_a_layer_older_than_the_modules_gives_its_memory_back_when_removed(qtbot
     qtbot.wait(50)
     gc.collect()
     assert layer() is None
+
+
+@pytest.mark.parametrize("module", HEAVY)
+def test_the_warm_up_loads_nothing_that_no_step_imports(module):
+    folder, _, name = module.rpartition(".")
+    ways = [f"import {module}", f"from {module}"] + ([f"from {folder} import {name}"] if folder else [])
+    sources = (path for path in Path(napari_vstain.__file__).parent.rglob("*.py") if path.name != "warmup.py")
+    lines = (line.strip() for path in sources for line in path.read_text(encoding="utf-8").splitlines())
+    assert any(line.startswith(tuple(ways)) for line in lines)

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from shlex import quote
 
@@ -74,6 +74,13 @@ class Workspace:
         paths = [*self.datasets.glob("*.zarr"), *self.datasets.glob("*.link")]
         return sorted({path.stem for path in paths})
 
+    def newest_dataset(self) -> str:
+        """Return the name of the dataset that came last: by the day in its name, then by its oldest file; "" for none.
+
+        Days are compared as days: the names do not sort by them.
+        """
+        return max(self.dataset_names(), key=self._came, default="")
+
     def dataset(self, name: str) -> Path:
         """Return where the dataset `name` is; `name` may leave out the date when that is unambiguous.
 
@@ -101,8 +108,7 @@ class Workspace:
 
     def new_dataset(self, name: str, on: date | None = None) -> Path:
         """Return the path for a new dataset, ``datasets/<yyyy_dd_mm>_<name>.zarr``; nothing is written."""
-        day = on or date.today()
-        path = self.datasets / f"{day:%Y_%d_%m}_{checked_name('dataset', name)}.zarr"
+        path = self.datasets / f"{dated(checked_name('dataset', name), on)}.zarr"
         if path.exists():
             raise WorkspaceError("dataset", path.stem, "is there already", "choose another name")
         return path
@@ -114,7 +120,8 @@ class Workspace:
         link = self.datasets / f"{name}.link"
         if (self.datasets / f"{name}.zarr").exists() or (link.exists() and _follow(link) != target):
             raise WorkspaceError("dataset", name, "is there already", "rename the store before you link it")
-        write_text(link, yaml.safe_dump({"path": str(target)}))
+        if not link.exists():  # its age says when the dataset came
+            write_text(link, yaml.safe_dump({"path": str(target)}))
         return name
 
     def sidecar(self, store: Path | str) -> Path:
@@ -129,6 +136,12 @@ class Workspace:
         """Return the experiment `name`, which need not exist yet."""
         return Experiment(self.root, checked_name("experiment", name))
 
+    def _came(self, name: str) -> tuple[date, float]:
+        path = self.datasets / f"{name}.zarr"
+        store = [path, *path.iterdir()] if path.is_dir() else [path.with_suffix(".link")]
+        began = min((file.stat().st_mtime for file in store if file.exists()), default=0.0)  # others are written later
+        return _day_in(name) or date.fromtimestamp(began), began
+
     def _full_name(self, name: str) -> str:
         names = self.dataset_names()
         if name in names:
@@ -138,6 +151,18 @@ class Workspace:
             return matches[0]
         rule = f"the workspace has {', '.join(matches or names) or 'no dataset'}"
         raise WorkspaceError("dataset", name, rule, "choose one of these, or import one with `vstain import`")
+
+
+def dated(name: str, on: date | None = None) -> str:
+    """Return a name with a day before it, today's if none is given, as datasets and experiments bear it."""
+    return f"{on or date.today():%Y_%d_%m}_{name}"
+
+
+def _day_in(name: str) -> date | None:
+    try:
+        return datetime.strptime(name[:10], "%Y_%d_%m").date()
+    except ValueError:
+        return None
 
 
 def checked_name(field: str, name: str) -> str:

@@ -1,7 +1,6 @@
 """Train: name an experiment, start, watch the loss fall, stop when it is good enough."""
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 from pydantic import Field
@@ -12,7 +11,7 @@ from napari_vstain.core.jobs import FinishReason, Job, JobState, JobStatus
 from napari_vstain.core.session import JobKind, Losses
 from napari_vstain.core.settings import Settings
 from napari_vstain.core.training.settings import TrainSettings
-from napari_vstain.core.workspace import checked_name
+from napari_vstain.core.workspace import checked_name, dated
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.fold import Fold
@@ -151,8 +150,8 @@ class TrainSection(Section):
     def _rename(self, *_: object) -> None:
         """Suggest a name that says the day and the targets, unless the user typed one."""
         if not self.name.isModified() and self.job is None:
-            targets = "_".join(self.session.targets) or "stain"
-            self.name.setText("".join(c if c.isalnum() else "_" for c in f"{date.today():%Y_%m_%d}_{targets}"))
+            targets = dated("_".join(self.session.targets) or "stain")
+            self.name.setText("".join(c if c.isalnum() else "_" for c in targets))
         self._changed()
 
     def _changed(self, *_: object) -> None:

@@ -6,7 +6,7 @@ from napari_vstain.core.session.losses import Losses, Series
 from napari_vstain.core.session.matching import OpenImage, Role, match_sources
 from napari_vstain.core.session.memory import recall_model, remember_model
 from napari_vstain.core.session.models import Model, PredictorCache, chosen_model, load_model, runs_of
-from napari_vstain.core.session.opening import Opened, guess_roles, open_path, registered_name
+from napari_vstain.core.session.opening import Opened, guess_roles, open_path, registered, registered_name
 from napari_vstain.core.session.session import Session
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "match_sources",
     "open_path",
     "recall_model",
+    "registered",
     "registered_name",
     "remember_model",
     "runs_of",

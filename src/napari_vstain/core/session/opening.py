@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +38,8 @@ def open_path(path: Path | str, workspace: Workspace | None = None) -> Opened:
     place = Path(path).expanduser().absolute()
     if Workspace.is_one(place):
         found = Workspace.open(place)
-        names = found.dataset_names()
-        return Opened(found, open_dataset(found.dataset(names[-1]), found) if names else None)
+        name = found.newest_dataset()
+        return Opened(found, open_dataset(found.dataset(name), found) if name else None)
     home = _workspace_around(place) or workspace
     return Opened(home, open_dataset(place, home))
 
@@ -54,6 +55,23 @@ def registered_name(workspace: Workspace, dataset: Dataset) -> str:
     """Return the name of a dataset in a workspace; one that lies elsewhere is linked first."""
     inside = dataset.path.parent == workspace.datasets
     return dataset.name if inside else workspace.link_dataset(dataset.path)
+
+
+@contextmanager
+def registered(workspace: Workspace, dataset: Dataset) -> Iterator[str]:
+    """Give the name of a dataset in a workspace; one that lies elsewhere is linked first.
+
+    When what is done with it fails, or is stopped and keeps nothing, the link is taken back: the workspace has come
+    by no dataset then.
+    """
+    before = workspace.dataset_names()
+    name = registered_name(workspace, dataset)
+    try:
+        yield name
+    except BaseException as error:
+        if name not in before and getattr(error, "kept", None) is None:
+            (workspace.datasets / f"{name}.link").unlink(missing_ok=True)
+        raise
 
 
 def _workspace_around(store: Path) -> Workspace | None:

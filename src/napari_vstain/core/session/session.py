@@ -17,7 +17,7 @@ from napari_vstain.core.session.live import Live, Spacing
 from napari_vstain.core.session.losses import Losses
 from napari_vstain.core.session.memory import remember_model
 from napari_vstain.core.session.models import PredictorCache, chosen_model
-from napari_vstain.core.session.opening import registered_name
+from napari_vstain.core.session.opening import registered
 
 if TYPE_CHECKING:
     from napari_vstain.core.evaluation.stage import EvaluateResult
@@ -56,12 +56,15 @@ class Session(Choices):
         def train(progress: Progress) -> TrainResult:
             from napari_vstain.core import training
 
-            name = registered_name(workspace, dataset)
-            settings = training.TrainSettings.quick(
-                experiment, name, sources, targets,
-                train=split.train, validate=split.validate, test=split.test, **limited,
-            )  # fmt: skip
-            return training.run(settings, workspace, progress)
+            seen = [dataset.positions[key] for key in (*split.train, *split.validate) if key in dataset.positions]
+            with registered(workspace, dataset) as name:
+                settings = training.TrainSettings.quick(
+                    experiment, name, sources, targets,
+                    train=split.train, validate=split.validate, test=split.test, **limited,
+                )  # fmt: skip
+                if limited.get("patch_px") is None:
+                    settings = settings.fitting(position.shape[-2:] for position in seen)
+                return training.run(settings, workspace, progress)
 
         asked = {"experiment": experiment, "split": split, "workspace": workspace, "dataset": dataset.name, **options}
         return self.start(train, f"Training {experiment}", kind=JobKind.TRAIN, asked=asked, record=Losses())
@@ -74,9 +77,10 @@ class Session(Choices):
         def predict(progress: Progress) -> PredictResult:
             from napari_vstain.core import inference
 
-            values = {"dataset": registered_name(workspace, dataset), "positions": tuple(positions)}
-            settings = inference.PredictSettings.parse({**values, **chosen_model(model), **limited})
-            return inference.run(settings, workspace, progress)
+            with registered(workspace, dataset) as name:
+                values = {"dataset": name, "positions": tuple(positions)}
+                settings = inference.PredictSettings.parse({**values, **chosen_model(model), **limited})
+                return inference.run(settings, workspace, progress)
 
         return self.start(predict, f"Predicting {len(positions)} positions")
 
@@ -115,12 +119,11 @@ class Session(Choices):
         def evaluate(progress: Progress) -> EvaluateResult:
             from napari_vstain.core import evaluation, inference
 
-            which = {
-                "experiment": run.experiment.name, "run": run.name,
-                "dataset": registered_name(workspace, dataset), "positions": tuple(positions),
-            }  # fmt: skip
-            inference.run(inference.PredictSettings.parse(which), workspace, progress)
-            return evaluation.run(evaluation.EvaluateSettings.parse({**which, **options}), workspace, progress)
+            which = {"experiment": run.experiment.name, "run": run.name, "positions": tuple(positions)}
+            with registered(workspace, dataset) as name:
+                which["dataset"] = name
+                inference.run(inference.PredictSettings.parse(which), workspace, progress)
+                return evaluation.run(evaluation.EvaluateSettings.parse({**which, **options}), workspace, progress)
 
         asked = {"run": run, "positions": tuple(positions), "workspace": workspace, "dataset": dataset.name}
         return self.start(evaluate, f"Evaluating {run.label}", kind=JobKind.EVALUATE, asked=asked)

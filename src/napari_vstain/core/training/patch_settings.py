@@ -4,6 +4,9 @@ from pydantic import Field
 
 from napari_vstain.core.settings import Settings
 
+USUAL_STRIDE = 16
+"""What is proposed is a multiple of it, in pixels: most networks' total strides divide it."""
+
 
 class PatchSettings(Settings):
     """How images are cut for training."""

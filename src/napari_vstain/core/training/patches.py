@@ -11,13 +11,11 @@ from napari_vstain.core.data import Position
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.training.augmentation import relight, turned
 from napari_vstain.core.training.detail import DetailMap
-from napari_vstain.core.training.patch_settings import PatchSettings
+from napari_vstain.core.training.patch_settings import USUAL_STRIDE, PatchSettings
 
 Array = npt.NDArray[np.float32]
 Scaling = tuple[Array, Array]
 """Offset and divisor of every channel, each (C, 1, 1, 1)."""
-USUAL_STRIDE = 16
-"""What is proposed is a multiple of it, in pixels: most networks' total strides divide it."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """The settings of a training are the file that LightningCLI reads, and the name of the experiment."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from pydantic import Field
 
 from napari_vstain.core.settings import PRESET, Settings, resolve
+from napari_vstain.core.training.patch_settings import USUAL_STRIDE, PatchSettings
 
 MODULE = "napari_vstain.core.training.module.StainingModule"
 DATA = "napari_vstain.core.training.data.PatchDataModule"
@@ -84,6 +85,18 @@ class TrainSettings(Settings):
             "data": {"init_args": _given({**data, **splits}) | {"patches": _given(patches)}},
         }
         return cls.parse(resolve(_given(values)))
+
+    def fitting(self, planes: Iterable[Sequence[int]]) -> Self:
+        """Return the settings with patches that fit into the smallest of these planes, (Y, X) in pixels."""
+        arguments = self.data.get("init_args", {})
+        patches = PatchSettings.model_validate(arguments.get("patches") or {})
+        smallest = min((size for plane in planes for size in plane), default=patches.size_px)
+        if patches.size_px - 2 * patches.margin_px <= smallest:
+            return self
+        size = max(smallest // USUAL_STRIDE * USUAL_STRIDE, min(smallest, USUAL_STRIDE))
+        patches = patches.model_copy(update={"size_px": size, "margin_px": 0})
+        data = {**self.data, "init_args": {**arguments, "patches": patches.model_dump(exclude_unset=True)}}
+        return self.model_copy(update={"data": data})
 
     def lightning(self) -> dict[str, Any]:
         """Return the file as plain LightningCLI reads it."""
