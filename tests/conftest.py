@@ -57,6 +57,7 @@ def real_data() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VSTAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("VSTAIN_CONFIG", str(tmp_path_factory.mktemp("config")))
         yield
 
 

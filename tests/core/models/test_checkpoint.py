@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from napari_vstain.core.errors import ModelError
+from napari_vstain.core.models.allowed import allow, allowed_file, allowed_packages
 from napari_vstain.core.models.checkpoint import KEY, load_checkpoint, load_spec, save_checkpoint, weights_digest
-from napari_vstain.core.models.networks import build_network, network_config
+from napari_vstain.core.models.networks import allow_trained, build_network, network_config
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec
 from napari_vstain.core.models.unet import UNet
 
@@ -133,10 +134,35 @@ def test_paths_that_only_look_known_are_refused(path):
 
 def test_an_allowed_package_and_ones_own_settings_reach_further():
     config = {"class_path": "torchmetrics.image.StructuralSimilarityIndexMeasure", "init_args": {}}
-    with pytest.raises(ModelError, match="allow its package"):
+    with pytest.raises(ModelError, match=r"add its package to .*allowed_packages\.txt"):
         build_network(config)
     assert isinstance(build_network(config, allowed=("torchmetrics",)), nn.Module)
     assert isinstance(build_network(config, trusted=True), nn.Module)
+
+
+def test_the_list_of_allowed_packages_is_the_users_own_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("VSTAIN_CONFIG", str(tmp_path))
+    assert allowed_packages() == ()
+    allowed_file().write_text("# mine\ntorchmetrics  # of Lightning\nno such name!\n")
+    assert allowed_packages() == ("torchmetrics",)
+    allow(["mylab", "torchmetrics"])
+    assert allowed_packages() == ("torchmetrics", "mylab")
+    assert allowed_file().read_text().startswith("# mine\n")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"class_path": "monai.networks.nets.HoVerNet", "init_args": {"pretrained_url": "https://x.org"}},
+            "other files",
+        ),
+        ({"class_path": "mylab.nets.Lost", "init_args": {}}, "cannot be imported"),
+    ],
+)
+def test_what_no_checkpoint_could_name_is_refused_before_it_is_trained(config, said):
+    with pytest.raises(ModelError, match=said):
+        allow_trained(config)
 
 
 def test_a_file_may_not_point_to_other_files():

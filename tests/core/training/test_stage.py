@@ -14,8 +14,10 @@ import yaml
 
 from napari_vstain.core.data import open_dataset
 from napari_vstain.core.errors import ChannelError, DatasetError, ModelError, SettingsError, VstainError
+from napari_vstain.core.inference import load_predictor
 from napari_vstain.core.jobs import FinishReason, Job
 from napari_vstain.core.models.checkpoint import load_checkpoint
+from napari_vstain.core.models.onnx import export_onnx
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.training import BatchLoss, EpochLosses, TrainSettings, run
 
@@ -248,6 +250,25 @@ def test_other_networks_losses_optimizers_and_schedules_are_named_by_their_paths
     rates = [item.lr for item in listener.items if isinstance(item, EpochLosses)]
     assert rates[0] / rates[1] == pytest.approx(2)
     load_checkpoint(result.checkpoint)
+
+
+def test_a_network_of_ones_own_package_that_trains_predicts_and_is_exported(workspace, tmp_path, monkeypatch):
+    (tmp_path / "mylab").mkdir()
+    (tmp_path / "mylab" / "nets.py").write_text(
+        "import torch\n\n\nclass Tiny(torch.nn.Sequential):\n    def __init__(self, width=2):\n"
+        "        layers = torch.nn.Conv2d(1, width, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(width, 1, 1)\n"
+        "        super().__init__(*layers)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("VSTAIN_CONFIG", str(tmp_path / "settings"))
+    network = {"class_path": "mylab.nets.Tiny", "init_args": {"width": 3}}
+    result = run(changed(quick(epochs=1), "model.init_args.network", network), workspace, Progress())
+    predictor = load_predictor(result.checkpoint, engine="torch", device="cpu", threads=1)
+    assert predictor.predict(images(0)[0, :1, 0, :24, :24])["stain"].shape == (1, 24, 24)
+    assert export_onnx(*reversed(load_checkpoint(result.checkpoint)), tmp_path / "mine.onnx").is_file()
+    monkeypatch.setenv("VSTAIN_CONFIG", str(tmp_path / "of somebody else"))
+    with pytest.raises(ModelError, match="if you trust the file, add its package"):
+        load_checkpoint(result.checkpoint)
 
 
 @pytest.mark.parametrize(("dimensions", "z_window"), [("2.5D", 3), ("3D", 2)])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from napari_vstain.core.errors import ModelError
 from napari_vstain.core.files import atomically
+from napari_vstain.core.models.allowed import allowed_packages
 from napari_vstain.core.models.networks import build_network
 from napari_vstain.core.models.spec import ModelSpec
 
@@ -22,15 +23,15 @@ _UNREADABLE = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueErr
 """What torch raises for a file that is no checkpoint, or half of one."""
 
 
-def load_checkpoint(path: Path | str, allowed: Sequence[str] = ()) -> tuple[ModelSpec, nn.Module]:
+def load_checkpoint(path: Path | str, allowed: Sequence[str] | None = None) -> tuple[ModelSpec, nn.Module]:
     """Return what a checkpoint says of itself, and its network on the CPU, ready to predict.
 
     Parameters
     ----------
     path : path
         A checkpoint that this package trained or saved.
-    allowed : sequence of str
-        Packages, beyond the known ones, whose networks may be built.
+    allowed : sequence of str, optional
+        Packages, beyond the known ones, whose networks may be built; by default those that this user allowed.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def load_checkpoint(path: Path | str, allowed: Sequence[str] = ()) -> tuple[Mode
     """
     content = read_checkpoint(path)
     spec = _spec(content, Path(path))
-    network = build_network(spec.config, trusted=False, allowed=allowed)
+    network = build_network(spec.config, trusted=False, allowed=allowed_packages() if allowed is None else allowed)
     load_weights(network, content.get("state_dict"), PREFIX, Path(path))
     return spec, network.eval()
 

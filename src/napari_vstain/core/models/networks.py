@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from napari_vstain.core.errors import ModelError
+from napari_vstain.core.models.allowed import allow, allowed_file, allowed_packages, class_paths
 
 KNOWN_PACKAGES = ("napari_vstain", "torch.nn", "monai")
 """Where the network of a file that somebody else may have written is looked for."""
@@ -45,6 +46,48 @@ def build_network(config: Mapping[str, Any], trusted: bool = False, allowed: Seq
     return built
 
 
+def allow_trained(config: Mapping[str, Any]) -> None:
+    """Allow this user's model files to name the network that a training's settings describe, and check that they can.
+
+    Raises
+    ------
+    ModelError
+        When a checkpoint of it could not be opened again: it is not found by its path, or points to other files.
+    StorageError
+        When the list of allowed packages cannot be written.
+    """
+    found = {path: _find(path, None) for path in class_paths(config)}
+    places = [*found, *(f"{network.__module__}.{network.__qualname__}" for network in found.values())]
+    own = [place.partition(".")[0] for place in places if not _within(place, KNOWN_PACKAGES)]
+    _check(config, (*KNOWN_PACKAGES, *allowed_packages(), *own))
+    allow(own)
+
+
+def _check(config: Mapping[str, Any], packages: Sequence[str]) -> None:
+    """Refuse a configuration that a model file may not hold; nothing is built."""
+    _find(_class_path(config), packages)
+    for value in dict(config.get("init_args") or {}).values():
+        _check_argument(value, packages)
+
+
+def _check_argument(value: Any, packages: Sequence[str]) -> None:
+    if isinstance(value, Mapping) and "class_path" in value:
+        _check(value, packages)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            _check_argument(item, packages)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check_argument(item, packages)
+    elif isinstance(value, str):
+        _check_text(value)
+
+
+def _check_text(value: str) -> None:
+    if any(mark in value for mark in "/\\:"):
+        raise ModelError("network argument", value, "a model file may not point to other files", "use another file")
+
+
 def network_config(network: nn.Module, **init_args: Any) -> dict[str, Any]:
     """Return the mapping from which `build_network` makes a network of this class."""
     kind = type(network)
@@ -80,7 +123,7 @@ def _within(path: str, packages: Sequence[str]) -> bool:
 
 def _forbidden(path: str, packages: Sequence[str]) -> ModelError:
     rule = f"a model file may name networks of {', '.join(packages)} only"
-    return ModelError("network", path, rule, "allow its package in the preferences if you trust the file")
+    return ModelError("network", path, rule, f"if you trust the file, add its package to {allowed_file()}")
 
 
 def _argument(value: Any, trusted: bool, allowed: Sequence[str]) -> Any:
@@ -90,6 +133,6 @@ def _argument(value: Any, trusted: bool, allowed: Sequence[str]) -> Any:
         return {key: _argument(item, trusted, allowed) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_argument(item, trusted, allowed) for item in value]
-    if not trusted and isinstance(value, str) and any(mark in value for mark in "/\\:"):
-        raise ModelError("network argument", value, "a model file may not point to other files", "use another file")
+    if not trusted and isinstance(value, str):
+        _check_text(value)
     return value

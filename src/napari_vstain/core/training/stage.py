@@ -16,6 +16,7 @@ from napari_vstain.core.errors import ModelError, SettingsError
 from napari_vstain.core.experiments import Run
 from napari_vstain.core.files import check_writable, writing
 from napari_vstain.core.models.checkpoint import load_spec, read_checkpoint
+from napari_vstain.core.models.networks import allow_trained
 from napari_vstain.core.models.spec import Dimensions, ModelSpec
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.settings import save_config
@@ -36,6 +37,8 @@ _OUR_ARGUMENTS = ("callbacks", "logger", "plugins", "enable_progress_bar", "enab
 def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> TrainResult:
     """Train, and return the run with its best checkpoint.
 
+    The package of the user's own network is allowed from then on: model files may name it on this computer.
+
     The run's folder holds Lightning's logs and ``checkpoints/best.ckpt`` and ``last.ckpt``; the settings are saved
     beside it as ``training_config<N>.yml``, and as plain LightningCLI reads them in the folder's ``config.yaml``.
     `progress` is told of every batch, and produces `BatchLoss` and `EpochLosses`.
@@ -53,6 +56,7 @@ def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> Tr
         progress.phase("Starting")
         parts = build(settings)
         model, data = _checked(parts)
+        allow_trained(parts.config["model"]["init_args"]["network"])
         data.workspace, data.report = workspace, progress
         data.setup("fit")
         spec = describe(model.network, parts.config["model"]["init_args"]["network"], data)
