@@ -1,8 +1,9 @@
 """`vstain import`: turn image files into a plate."""
 
-from napari_vstain.cli.terminal import Display, counted
+from napari_vstain.cli.terminal import Display
 from napari_vstain.cli.verb import StageVerb
 from napari_vstain.core.data.importing import ImportResult, ImportSettings, run_import
+from napari_vstain.core.left_out import outcome
 
 _DESCRIPTION = """\
 Turn TIFF files into one dataset of the workspace, an OME-Zarr plate.
@@ -24,7 +25,9 @@ def report(result: ImportResult, display: Display) -> None:
             display.note(f"{key}: shifted {moved} (Y, X).")
     first, last = result.positions[0], result.positions[-1]
     named = first if first == last else f"{first} … {last}"
-    title = f"Imported {counted(len(result.positions), 'position')}"
+    for note in result.notes:
+        display.note(f"Careful: {note}")
+    title = outcome("Imported", len(result.positions), result.left_out).rstrip(".")
     display.table(title, ["positions", "channels"], [[named, ", ".join(result.channels)]])
     display.made({"dataset": result.dataset, "settings": result.config})
 

@@ -71,6 +71,6 @@ class DependencyError(VstainError, ImportError):
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, (str, Path)):
-        return f"'{value}'"
+    if isinstance(value, (str, Path)):  # a file's name that is no UTF-8 cannot be printed as it is
+        return f"'{str(value).encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')}'"
     return str(value)

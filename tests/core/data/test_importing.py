@@ -200,9 +200,22 @@ def test_channels_that_match_nowhere_are_not_registered_silently(workspace, sour
     )
 
 
-def test_a_missing_channel_names_position_and_channel(workspace, source):
+def test_a_position_that_cannot_be_used_is_named_and_the_others_are_imported(workspace, source):
+    save(source, {f"p{n}_{channel}.tif": picture(n) for n in range(4) for channel in "ab"})
+    (source / "p1_b.tif").unlink()
+    (source / "p2_a.tif").write_text("no image")
+    save(source, {"p3_b.tif": picture(0, (5, 6))})
+    result = do_import(workspace, source)
+    assert result.positions == ("0/0/p0",)
+    said = {left_out.position: left_out.reason for left_out in result.left_out}
+    assert said["p1"] == "has no file for channel b"
+    assert said["p2"].startswith("cannot be used: p2_a.tif is no TIFF that can be read")
+    assert said["p3"].startswith("b is 5 × 6 px in p3_b.tif, but a is 96 × 80 px")
+
+
+def test_a_position_that_cannot_be_used_is_refused_when_asked_for(workspace, source):
     save(source, {"p0_a.tif": picture(0), "p0_b.tif": picture(0), "p1_a.tif": picture(0)})
-    assert "position 'p1': has no file for channel b" in refused(workspace, source)
+    assert "position 'p1': has no file for channel b" in refused(workspace, source, strict=True)
 
 
 def test_shapes_that_differ_are_named(workspace, source):

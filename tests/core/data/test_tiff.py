@@ -131,8 +131,11 @@ def test_planes_that_share_a_page_are_told_apart(tmp_path, compression):
     np.testing.assert_array_equal(planes_of(tmp_path / "b.tif")[0, :, 0], np.moveaxis(samples, -1, 0))
 
 
-@pytest.mark.parametrize(("names", "kept"), [(("a", "b"), ("a", "b")), (("a", "a"), ()), (("a", ""), ())])
-def test_channel_names_count_when_they_tell_all_channels_apart(tmp_path, names, kept):
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [(("a", "b"), ("a", "b")), (("a", "a"), ("a 1", "a 2")), (("a", ""), ("a", "Channel 1")), (("", ""), ())],
+)
+def test_channel_names_are_told_apart(tmp_path, names, kept):
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, image(shape=(2, 40, 52)), metadata={"axes": "CYX", "Channel": {"Name": list(names)}})
     assert read_header(path).channels == kept
@@ -140,7 +143,7 @@ def test_channel_names_count_when_they_tell_all_channels_apart(tmp_path, names, 
 
 def test_axes_without_names_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", image(shape=(3, 2, 40, 52)))
-    with pytest.raises(DatasetError, match="has the axes QQYX, which is unclear; save it as OME-TIFF"):
+    with pytest.raises(DatasetError, match="has the axes QQYX, which is unclear; state its axes at import"):
         read_header(tmp_path / "a.tif")
 
 

@@ -1,6 +1,6 @@
 """Import turns TIFF files into a plate in the workspace: the whole of it, or nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,10 +13,12 @@ from napari_vstain.core.data.alignment import Alignment, align
 from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION
 from napari_vstain.core.data.building import building
 from napari_vstain.core.data.ngff import Limits
-from napari_vstain.core.data.pattern import FilePattern
+from napari_vstain.core.data.pattern import FilePattern, shown
 from napari_vstain.core.data.pixels import Image, PixelWriter, writing_pixels
 from napari_vstain.core.data.plate import PlateWriter, create_plate
-from napari_vstain.core.data.sources import Source, gather_sources
+from napari_vstain.core.data.sources import Source, gather_sources, notes_on
+from napari_vstain.core.data.tiff import Stated
+from napari_vstain.core.left_out import LeftOut
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings
 from napari_vstain.core.stages import config_path
@@ -45,6 +47,17 @@ class ImportSettings(Settings):
     spacing_um: tuple[float, float, float] | None = Field(
         None, title="Voxel size", description="Size of a voxel, (Z, Y, X), in µm; read from the files when not given."
     )
+    axes: str = Field(
+        "",
+        title="Axes",
+        description="What the files' axes are, slowest first, of T, C, Z, Y and X, where they do not say it or say it "
+        "wrongly: TYX for a movie. Axes of size 1 may be left out. As the files say when empty.",
+    )
+    grey_channels: bool = Field(
+        False,
+        title="Grey channels",
+        description="Take what the files call red, green and blue for channels of grey values, not for a picture.",
+    )
     register_to: str = Field(
         "",
         title="Register to",
@@ -55,6 +68,17 @@ class ImportSettings(Settings):
         16, ge=1, le=256, title="Largest shift", description="How far channels may lie apart, in pixels."
     )
     version: Literal["0.4", "0.5"] = Field("0.5", title="OME-NGFF version", description="Version of the format.")
+    strict: bool = Field(
+        False, title="Strict", description="Refuse to go on when a position cannot be used, instead of leaving it out."
+    )
+
+    @field_validator("axes")
+    @classmethod
+    def _of_tczyx(cls, value: str) -> str:
+        axes = value.strip().upper()
+        if axes and not (len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes) <= set("TCZYX")):
+            raise ValueError("must be some of T, C, Z, Y and X, each once, with Y and X among them")
+        return axes
 
     @field_validator("spacing_um")
     @classmethod
@@ -74,6 +98,10 @@ class ImportResult:
     channels: tuple[str, ...]
     shifts_px: Mapping[str, Mapping[str, tuple[int, int]]]
     """By position and channel, (Y, X): how far the channel lay from the one that it was registered to."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Positions that could not be used, with the reason."""
+    notes: tuple[str, ...] = ()
+    """What should be known of what was imported, as sentences."""
 
 
 def run_import(settings: ImportSettings, workspace: Workspace, progress: Progress) -> ImportResult:
@@ -86,15 +114,18 @@ def run_import(settings: ImportSettings, workspace: Workspace, progress: Progres
     SettingsError
         When the pattern is not one, or the channel to register to is not imported.
     DatasetError
-        When no file matches, a position lacks a channel or a slice, channels differ in shape, or a file is no TIFF.
+        When no file matches, or no position can be used (with `strict`: when one cannot), since it lacks a channel or
+        a slice, its channels differ in shape, or a file is no TIFF.
     WorkspaceError
         When the workspace has a dataset of that name.
     StorageError
         When the disk takes no data.
     """
     path = workspace.new_dataset(settings.name)
-    found = FilePattern(settings.pattern).find(settings.source.expanduser(), settings.channels)
-    sources = gather_sources(found, settings.channels, progress)
+    pattern = FilePattern(settings.pattern)
+    found, others = pattern.scan(settings.source.expanduser(), settings.channels)
+    stated = Stated(settings.axes, settings.grey_channels)
+    sources, left_out, parts = gather_sources(found, settings.channels, progress, stated, settings.strict)
     channels = next(iter(sources.values())).channels
     alignment = align(sources, settings.register_to, settings.register_limit_px, progress)
     progress.phase("Importing", sum(prod(source.shape[:3]) for source in sources.values()), "planes")
@@ -107,7 +138,22 @@ def run_import(settings: ImportSettings, workspace: Workspace, progress: Progres
             _write(plate, key, source, alignment, settings, progress)
     config = config_path(workspace.sidecar(path), "import")
     settings.save(config)
-    return ImportResult(path, config, tuple(sources), channels, alignment.shifts_px)
+    notes = (*_unmatched(others), *_parts(parts), *notes_on(sources, settings.spacing_um))
+    return ImportResult(path, config, tuple(sources), channels, alignment.shifts_px, left_out, notes)
+
+
+def _unmatched(others: Sequence[str]) -> list[str]:
+    if not others:
+        return []
+    named = ", ".join(others[:3]) + ("…" if len(others) > 3 else "")
+    which = "file does" if len(others) == 1 else "files do"
+    return [f"{len(others)} {which} not match the pattern, and were left out: {named}."]
+
+
+def _parts(files: Sequence[Path]) -> list[str]:
+    if not files:
+        return []
+    return [f"{len(files)} files, such as {shown(files[0].name)}, are parts of images that other files begin."]
 
 
 def _write(
@@ -143,8 +189,10 @@ def _copy(source: Source, channel: str, region: tuple[slice, slice], write: Pixe
 
 
 def _provenance(key: str, source: Source, alignment: Alignment) -> dict[str, Any]:
-    files = {channel: [file.path.name for file in source.files[channel]] for channel in source.channels}
-    return {"position": source.name, "files": files, **alignment.note(key)}
+    files = {channel: [shown(file.path.name) for file in source.files[channel]] for channel in source.channels}
+    image = next(iter(source.files.values()))[0].header
+    named = {"image": image.name} if image.name else {}
+    return {"position": source.name, "files": files, **named, **alignment.note(key)}
 
 
 def _note(value: Mapping[str, Any]) -> dict[str, Any]:

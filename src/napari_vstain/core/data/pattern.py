@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_vstain.core.errors import DatasetError, SettingsError
+from napari_vstain.core.files import reading
 
 FIELDS = ("position", "channel", "row", "column", "t", "z")
 _ANY = r"[^/]+"
@@ -14,6 +15,8 @@ _EXPRESSIONS = {
     "position": _ANY, "channel": _ANY, "row": r"[A-Za-z]+|\d+", "column": _NUMBER, "t": _NUMBER, "z": _NUMBER
 }  # fmt: skip
 _TOKEN = re.compile(r"\{(?P<field>[^{}]*)\}|(?P<star>\*)|(?P<brace>[{}])")
+_HIDDEN = (".", "@eaDir", "@SynoResource", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "~$")
+"""How the names begin that systems and disk stations give to what they add by themselves."""
 _ENDING = re.compile(r"\.tiff?$", re.IGNORECASE)
 
 
@@ -59,14 +62,25 @@ class FilePattern:
         return tuple(token["field"] for token in _TOKEN.finditer(self.text) if token["field"] is not None)
 
     def find(self, folder: Path, channels: Iterable[str] = ()) -> list[Match]:
-        """Return every file below `folder` that matches, in natural order.
+        """Return every file below `folder` that matches, in natural order; see `scan`."""
+        return self.scan(folder, channels)[0]
+
+    def scan(self, folder: Path, channels: Iterable[str] = ()) -> tuple[list[Match], list[str]]:
+        """Return every file below `folder` that matches, in natural order, and what else of their kind is there.
+
+        What systems hide or add by themselves is passed over: ``._a.tif`` of a Mac, ``@eaDir`` of a disk station.
 
         Parameters
         ----------
         folder : Path
             Where the pattern starts.
         channels : iterable of str
-            If given, the only channels there may be: files of others are passed over.
+            If given, the only channels there may be: files of others are passed over, too.
+
+        Returns
+        -------
+        matches, others : list
+            The second are paths below `folder` as deep as the pattern, with its ending, that do not match it.
 
         Raises
         ------
@@ -75,13 +89,22 @@ class FilePattern:
         """
         if not folder.is_dir():
             raise DatasetError("source", folder, "is no folder", "choose the folder that holds the images")
+        with reading("source", folder, "cannot be listed", "check the folder"):
+            below = {path: path.relative_to(folder) for path in _below(folder, self.text.count("/")) if path.is_file()}
+        there = sorted((path for path, parts in below.items() if not self._is_hidden(parts)), key=natural)
         expression = self._expression(tuple(channels))
-        there = sorted((path for path in _below(folder, self.text.count("/")) if path.is_file()), key=natural)
         found = [match for path in there if (match := _match(expression, path, folder)) is not None]
         if not found:
-            names = ", ".join(path.relative_to(folder).as_posix() for path in there[:3]) or "no file at this depth"
+            names = ", ".join(shown(below[path].as_posix()) for path in there[:3]) or "no file at this depth"
             raise DatasetError("pattern", self.text, f"matches no file; the folder has {names}…", "correct the pattern")
-        return found
+        any_channel = self._expression(())
+        others = [below[path].as_posix() for path in there if not any_channel.fullmatch(below[path].as_posix())]
+        return found, [shown(name) for name in others if not _ENDING.search(self.text) or _ENDING.search(name)]
+
+    def _is_hidden(self, path: Path) -> bool:
+        """Return True for what no pattern means, unless this one writes it out."""
+        parts = zip(path.parts, self.text.split("/"), strict=True)
+        return any(part.startswith(_HIDDEN) and not meant.startswith(_HIDDEN) for part, meant in parts)
 
     def _expression(self, channels: tuple[str, ...]) -> re.Pattern[str]:
         known = dict(_EXPRESSIONS)
@@ -104,12 +127,17 @@ def natural(path: Path | str) -> list[tuple[int, int, str]]:
     return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts if part]
 
 
+def shown(name: str) -> str:
+    """Return a file's name as text that can be written: what is no UTF-8 in it becomes a question mark in a diamond."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _match(expression: re.Pattern[str], path: Path, folder: Path) -> Match | None:
     found = expression.fullmatch(path.relative_to(folder).as_posix())
     if found is None:
         return None
     values = found.groupdict()
-    names = {field: values[field] for field in ("position", "channel", "row", "column") if field in values}
+    names = {field: shown(values[field]) for field in ("position", "channel", "row", "column") if field in values}
     return Match(path, t=int(values.get("t", 0)), z=int(values.get("z", 0)), **names)
 
 

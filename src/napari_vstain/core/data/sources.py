@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_vstain.core.data.lengths import Spacing
-from napari_vstain.core.data.pattern import Match, natural
+from napari_vstain.core.data.lengths import Spacing, doubts
+from napari_vstain.core.data.pattern import Match, natural, shown
 from napari_vstain.core.data.pixels import TCZYX, Image
-from napari_vstain.core.data.tiff import TiffHeader, read_header, read_plane, read_planes
+from napari_vstain.core.data.tiff import Stated, TiffHeader, read_headers, read_plane, read_planes
 from napari_vstain.core.errors import DatasetError, SettingsError
+from napari_vstain.core.left_out import LeftOut
 from napari_vstain.core.progress import Progress
 
 _Place = tuple[str, str, str]
@@ -59,8 +60,7 @@ class Source:
     def dtype(self) -> np.dtype[Any]:
         """The smallest type that holds every channel's pixels."""
         found = {file.header.dtype for files in self.files.values() for file in files}
-        dtype = np.result_type(*found)
-        return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
+        return np.dtype(np.result_type(*found).newbyteorder("=").str)
 
     def planes(self, channel: str) -> Iterator[tuple[int, int, Image]]:
         """Yield (t, z, plane) of a channel, each plane, (Y, X), read when it is its turn."""
@@ -83,8 +83,23 @@ class _Entry(NamedTuple):
     """Index of the channel in the file."""
 
 
-def gather_sources(found: Sequence[Match], channels: Mapping[str, str], progress: Progress) -> dict[str, Source]:
-    """Return the positions by key, ``row/column/field``, in natural order.
+class Gathered(NamedTuple):
+    """What files make up, and what could not be used of them."""
+
+    sources: dict[str, Source]
+    """By key, ``row/column/field``, in natural order."""
+    left_out: tuple[LeftOut, ...]
+    parts: tuple[Path, ...]
+    """Files that add nothing: their images are begun by another file, of the same set."""
+
+
+def gather_sources(
+    found: Sequence[Match], channels: Mapping[str, str], progress: Progress, stated: Stated, strict: bool
+) -> Gathered:
+    """Return the positions that the files make up.
+
+    A file may hold several images: each is a position of its own. A file whose only image was begun by another file,
+    of a set, adds nothing to it.
 
     Parameters
     ----------
@@ -92,22 +107,74 @@ def gather_sources(found: Sequence[Match], channels: Mapping[str, str], progress
         The files.
     channels : mapping of str to str
         Channel as the files write it: name in the dataset; all as they are when empty.
+    stated : Stated
+        What a person states of the files.
+    strict : bool
+        Refuse when a position cannot be used, instead of leaving it out.
 
     Raises
     ------
     DatasetError
-        When a position lacks a channel, a time or a slice, has one twice, or its files differ in shape.
+        When no position can be used: when each has a file that is no image, lacks a channel, a time or a slice, has one
+        twice, or its files differ in shape.
     """
     progress.phase("Reading headers", len(found), "files")
     entries: dict[_Place, list[_Entry]] = {}
+    failed: dict[_Place, DatasetError] = {}
+    begun: dict[tuple[str, int], Match] = {}
+    parts: list[Path] = []
     for match in found:
-        header = read_header(match.path)
-        for name, index in _channels_of(match, header, channels):
-            place = (match.row, match.column, match.position)
-            entries.setdefault(place, []).append(_Entry(name, match, header, index))
+        place = (match.row, match.column, match.position)
+        try:
+            headers = read_headers(match.path, stated)
+            own = [header for header in headers if begun.setdefault(header.first_plane, match) is match]
+            parts += [] if own else [match.path]
+            for header, name in zip(own, _image_names(match.position, own), strict=True):
+                for channel, index in _channels_of(match, header, channels):
+                    entry = _Entry(channel, match, header, index)
+                    entries.setdefault((match.row, match.column, name), []).append(entry)
+        except DatasetError as error:
+            failed.setdefault(place, error)
         progress.advance()
+    entries = {place: of for place, of in entries.items() if place not in failed}
     order = _order([entry.channel for of in entries.values() for entry in of], channels)
-    return {key: _source(key, place, entries[place], order) for place, key in _keys(list(entries)).items()}
+    sources: dict[str, Source] = {}
+    for place, key in _keys(list(entries)).items():
+        try:
+            sources[key] = _source(key, place, entries[place], order)
+        except DatasetError as error:
+            failed[place] = error
+    if failed and (strict or not sources):
+        raise next(iter(failed.values()))
+    left_out = tuple(_left_out(place, error) for place, error in failed.items())
+    return Gathered(sources, left_out, tuple(parts))
+
+
+def _image_names(position: str, headers: Sequence[TiffHeader]) -> list[str]:
+    """Return what the images of a file are called as positions: numbered when there are several."""
+    if len(headers) == 1:
+        return [position]
+    return [f"{position} {number}".strip() for number in range(len(headers))]
+
+
+def _left_out(place: _Place, error: DatasetError) -> LeftOut:
+    name = "/".join(part for part in place if part) or "0"
+    about = f"{shown(error.value.name)} " if isinstance(error.value, Path) else ""
+    return LeftOut(name, f"{about}{error.rule}" if not about else f"cannot be used: {about}{error.rule}")
+
+
+def notes_on(sources: Mapping[str, Source], spacing_um: Spacing | None) -> Iterator[str]:
+    """Yield what should be said of the files, what holds of many positions once; `spacing_um` is what was stated."""
+    said: dict[str, list[str]] = {}
+    for source in sources.values():
+        told = [doubts(spacing_um or source.spacing_um, source.shape[2])]
+        if any(file.header.pages_are_slices for files in source.files.values() for file in files):
+            told.append("does not say what its pages are: they are taken for slices (state `axes` if they are not)")
+        for sentence in filter(None, told):
+            said.setdefault(sentence, []).append(source.name)
+    for sentence, names in said.items():
+        more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+        yield f"{names[0]}{more} {sentence}."
 
 
 def _channels_of(match: Match, header: TiffHeader, channels: Mapping[str, str]) -> list[tuple[str, int]]:
@@ -141,6 +208,7 @@ def _keys(places: list[_Place]) -> dict[_Place, str]:
 
 def _source(key: str, place: _Place, entries: Sequence[_Entry], order: tuple[str, ...]) -> Source:
     name = place[2] or key
+    spacings = {entry.header.spacing_um for entry in entries}
     placed = {}
     for channel in order:
         of_channel = [entry for entry in entries if entry.channel == channel]
@@ -149,7 +217,9 @@ def _source(key: str, place: _Place, entries: Sequence[_Entry], order: tuple[str
             raise DatasetError("position", name, rule, "add the file, or narrow the pattern or the channels")
         placed[channel] = _placed(name, of_channel)
     _check_shapes(name, placed)
-    return Source(name, placed, entries[0].header.spacing_um)
+    known = sorted(spacing for spacing in spacings if spacing is not None and None not in spacing)
+    spacing = known[0] if known else next((one for one in spacings if one is not None), None)
+    return Source(name, placed, spacing)
 
 
 def _placed(name: str, entries: Sequence[_Entry]) -> tuple[SourceFile, ...]:

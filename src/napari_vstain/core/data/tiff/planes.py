@@ -11,8 +11,8 @@ import numpy as np
 
 from napari_vstain.core.data.pixels import Image
 from napari_vstain.core.data.tiff.axes import names_of, sizes_of
-from napari_vstain.core.data.tiff.header import TiffHeader
-from napari_vstain.core.data.tiff.opening import opened
+from napari_vstain.core.data.tiff.header import TiffHeader, pixel_type
+from napari_vstain.core.data.tiff.opening import opened, understood
 from napari_vstain.core.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -29,32 +29,41 @@ def read_planes(header: TiffHeader, channel: int) -> Iterator[tuple[int, int, Im
     DatasetError
         When the file is damaged, or is not as its header was.
     """
-    with opened(header.path) as series:
-        read = _reader(series, header)
+    with _image(header) as read:
         for t, z in product(range(header.shape[0]), range(header.shape[2])):
             yield t, z, read(t, channel, z)
 
 
 def read_plane(header: TiffHeader, t: int, channel: int, z: int) -> Image:
     """Return one plane, (Y, X); raises as `read_planes` does."""
-    with opened(header.path) as series:
-        return _reader(series, header)(t, channel, z)
+    with _image(header) as read:
+        return read(t, channel, z)
 
 
-def _reader(series: "TiffPageSeries", header: TiffHeader) -> Callable[[int, int, int], Image]:
-    """Return a function of t, c and z that reads a plane."""
-    if sizes_of(series, header.path) != header.shape or series.dtype != header.dtype:
-        raise DatasetError("file", header.path, "changed while it was imported", "import it again")
-    names = names_of(series, header.path)
-    array = _array(series, names)
+@contextmanager
+def _image(header: TiffHeader) -> Iterator[Callable[[int, int, int], Image]]:
+    """Yield a function of t, c and z that reads a plane."""
+    with opened(header.path, header.stated) as images:
+        series = images[header.image] if header.image < len(images) else images[0]
+        if sizes_of(series, header.path, header.stated) != header.shape or series.dtype is None:
+            raise _changed(header)
+        if pixel_type(series, header.path) != header.dtype:
+            raise _changed(header)
+        names = names_of(series, header.path, header.stated)
+        array = _array(series, names)
 
-    def read(t: int, c: int, z: int) -> Image:
-        place = {"T": t, "C": c, "Z": z, "": 0}
-        plane = array(tuple(place.get(name, slice(None)) for name in names))
-        upright = plane if names.index("Y") < names.index("X") else plane.T
-        return np.ascontiguousarray(upright, upright.dtype.newbyteorder("="))
+        def read(t: int, c: int, z: int) -> Image:
+            place = {"T": t, "C": c, "Z": z, "": 0}
+            with understood(header.path):
+                plane = array(tuple(place.get(name, slice(None)) for name in names))
+            upright = plane if names.index("Y") < names.index("X") else plane.T
+            return np.ascontiguousarray(upright, header.dtype.newbyteorder("="))
 
-    return read
+        yield read
+
+
+def _changed(header: TiffHeader) -> DatasetError:
+    return DatasetError("file", header.path, "changed while it was imported", "import it again")
 
 
 def _array(series: "TiffPageSeries", names: tuple[str, ...]) -> Callable[[Index], Image]:
@@ -63,8 +72,14 @@ def _array(series: "TiffPageSeries", names: tuple[str, ...]) -> Callable[[Index]
         return _by_stretch(series, series.dataoffset)
     for split in range(series.ndim):
         across, within = series.shape[:split], series.shape[split:]
+        if set(names[:split]) & {"Y", "X"}:  # a page holds no whole plane
+            break
         if prod(across) == len(series.pages) and prod(within) == series.keyframe.size:
             return _by_page(series, split)
+    if series.dataoffset is not None:
+        dtype = np.dtype(series.dtype).newbyteorder(series.parent.byteorder)
+        mapped = series.parent.filehandle.memmap_array(dtype, series.shape, series.dataoffset)
+        return lambda index: np.asarray(mapped[index])
     whole = series.asarray()
     return lambda index: np.asarray(whole[index])
 

@@ -9,38 +9,43 @@ from typing import TYPE_CHECKING
 from napari_vstain.core.errors import DatasetError
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffFormat
+    from tifffile import TiffFile, TiffFormat, TiffPageSeries
 
 _DESCRIPTIONS = (270, 50839)
 """Tags of bytes that say what the planes are: ImageDescription, and ImageJ's own."""
 
 
-def check_whole(file: "TiffFile", path: Path) -> None:
-    """Raise DatasetError when a file ends before what it speaks of, or lacks planes of its first series."""
-    for ends in (_ends_of_directories, _ends_of_pixels):  # what the series are follows from the directories
-        size, end = file.filehandle.size, max(ends(file), default=0)
-        if end > size:
-            rule = f"is cut short: it has {size} bytes and speaks of {end}"
-            raise DatasetError("file", path, rule, "copy it again")
-    there, said = _planes(file)
+def check_directories(file: "TiffFile", path: Path) -> None:
+    """Raise DatasetError when a file ends before the directories and descriptions that it speaks of."""
+    _check_end(file, path, max(_ends_of_directories(file), default=0))
+
+
+def check_planes(file: "TiffFile", series: "TiffPageSeries", path: Path) -> None:
+    """Raise DatasetError when a file ends before the pixels of an image that it speaks of, or lacks planes of it."""
+    _check_end(file, path, max(_ends_of_pixels(file, series), default=0))
+    there, said = _planes(file, series)
     if there < said:
         rule = f"has {there} of the {said} planes that it says it has"
         raise DatasetError("file", path, rule, "export those that are there again")
 
 
-def _planes(file: "TiffFile") -> tuple[int, int]:
+def _check_end(file: "TiffFile", path: Path, end: int) -> None:
+    size = file.filehandle.size
+    if end > size:
+        raise DatasetError("file", path, f"is cut short: it has {size} bytes and speaks of {end}", "copy it again")
+
+
+def _planes(file: "TiffFile", series: "TiffPageSeries") -> tuple[int, int]:
     """Return how many planes there are, and how many there should be."""
-    series = file.series[0]
     lacking = sum(page is None for page in series.pages)
     if lacking:
         return len(series.pages) - lacking, len(series.pages)
-    said = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
+    said = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej and series is file.series[0] else 1
     return prod(series.shape[:-2]), said
 
 
-def _ends_of_pixels(file: "TiffFile") -> Iterator[int]:
-    """Yield where the first series' pixels end, in bytes from the file's beginning."""
-    series = file.series[0]
+def _ends_of_pixels(file: "TiffFile", series: "TiffPageSeries") -> Iterator[int]:
+    """Yield where the pixels of an image end, in bytes from the file's beginning."""
     for page in series.pages:
         if page is not None and page.parent is file:  # others lie in files of their own
             yield from (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False))
