@@ -120,7 +120,7 @@ def test_a_missing_channel(workspace, images, refused):
 
 def test_source_and_target_of_different_shapes(workspace, images, refused):
     tifffile.imwrite(images / "b_stain.tif", np.ones((96, 79), "float32"))
-    sentence = refused("import", str(images), "--name", "cells", "--pattern", PATTERN)
+    sentence = refused("import", str(images), "--name", "cells", "--pattern", PATTERN, "--strict")
     assert "79" in sentence
     assert "80" in sentence
     assert not tree(workspace.datasets)
@@ -128,14 +128,21 @@ def test_source_and_target_of_different_shapes(workspace, images, refused):
 
 def test_a_position_without_its_target(workspace, images, refused):
     (images / "b_stain.tif").unlink()
-    assert "stain" in refused("import", str(images), "--name", "cells", "--pattern", PATTERN)
+    assert "stain" in refused("import", str(images), "--name", "cells", "--pattern", PATTERN, "--strict")
     assert not tree(workspace.datasets)
 
 
 def test_a_file_that_is_no_tiff(workspace, images, refused):
     (images / "b_stain.tif").write_bytes(b"not a picture")
-    assert "b_stain.tif" in refused("import", str(images), "--name", "cells", "--pattern", PATTERN)
+    assert "b_stain.tif" in refused("import", str(images), "--name", "cells", "--pattern", PATTERN, "--strict")
     assert not tree(workspace.datasets)
+
+
+def test_a_position_that_cannot_be_imported_is_named_and_the_other_one_is(workspace, images, capsys):
+    (images / "b_stain.tif").write_bytes(b"not a picture")
+    imported(images)
+    said = capsys.readouterr().err
+    assert re.search(r"Imported 1 of 2 positions: b cannot be used: file \S+b_stain.tif is no TIFF", said)
 
 
 def test_a_pattern_that_matches_nothing(workspace, images, refused):

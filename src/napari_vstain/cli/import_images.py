@@ -1,6 +1,6 @@
 """`vstain import`: turn image files into a plate."""
 
-from napari_vstain.cli.terminal import Display
+from napari_vstain.cli.terminal import Display, counted
 from napari_vstain.cli.verb import StageVerb
 from napari_vstain.core.data.importing import ImportResult, ImportSettings, run_import
 from napari_vstain.core.left_out import outcome
@@ -27,7 +27,9 @@ def report(result: ImportResult, display: Display) -> None:
     named = first if first == last else f"{first} … {last}"
     for note in result.notes:
         display.note(f"Careful: {note}")
-    title = outcome("Imported", len(result.positions), result.left_out).rstrip(".")
+    if result.left_out:
+        display.note(outcome("Imported", result.positions, result.left_out))
+    title = f"Imported {counted(len(result.positions), 'position')}"
     display.table(title, ["positions", "channels"], [[named, ", ".join(result.channels)]])
     display.made({"dataset": result.dataset, "settings": result.config})
 

@@ -159,8 +159,7 @@ def _image_names(position: str, headers: Sequence[TiffHeader]) -> list[str]:
 
 def _left_out(place: _Place, error: DatasetError) -> LeftOut:
     name = "/".join(part for part in place if part) or "0"
-    about = f"{shown(error.value.name)} " if isinstance(error.value, Path) else ""
-    return LeftOut(name, f"{about}{error.rule}" if not about else f"cannot be used: {about}{error.rule}")
+    return LeftOut(name, shown(LeftOut.of(place[2] or name, error).reason))
 
 
 def notes_on(sources: Mapping[str, Source], spacing_um: Spacing | None) -> Iterator[str]:
