@@ -9,6 +9,7 @@ from pydantic import Field
 from napari_vstain.cli.options import chosen
 from napari_vstain.cli.terminal import Display, counted
 from napari_vstain.cli.verb import StageVerb
+from napari_vstain.core.left_out import outcome
 from napari_vstain.core.models.split import Split
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings, resolve
@@ -62,18 +63,29 @@ class TrainForm(Settings):
         description="Bring source images to a common scale by the statistics of the dataset, of each position (fov), "
         "or of each timepoint; choose fov when the light differs between positions.",
     )
+    normalize_targets: Literal["auto", "dataset", "fov", "timepoint"] | None = Field(
+        None,
+        title="Normalize targets",
+        description="Bring targets to a common scale by the statistics of all training positions (dataset), of each "
+        "position (fov), so that dim and bright ones count alike, or of each timepoint; by default it is chosen by "
+        "how much the contrast of the targets differs between positions, and said.",
+    )
+    strict: bool = Field(
+        False, title="Strict", description="Refuse a position that cannot be used, instead of leaving it out."
+    )
     preset: str = Field(DEFAULT_PRESET, title="Preset", description="Network and schedule to start from.")
     seed: int | None = Field(None, ge=0, title="Seed", description="The same seed gives the same run.")
     threads: int | None = Field(None, ge=1, title="Threads", description="CPU threads; all when not given.")
 
     def settings(self) -> dict[str, Any]:
         """Return the values of the full settings."""
-        named = self.model_dump(exclude={"normalize", "train_on", "validate_on", "test_on"})
+        apart = {"normalize", "normalize_targets", "strict", "train_on", "validate_on", "test_on"}
+        named = self.model_dump(exclude=apart)
         named |= {"train": self.train_on, "validate": self.validate_on, "test": self.test_on}
-        values = TrainSettings.quick(**named).model_dump(mode="json")
-        if self.normalize is None:
-            return values
-        return resolve(values, [f"data.init_args.source_normalization.level={self.normalize}"])
+        values = TrainSettings.quick(**named).model_dump(mode="json") | {"strict": self.strict}
+        levels = {"source": self.normalize, "target": self.normalize_targets}
+        chosen = [f"data.init_args.{role}_normalization.level={level}" for role, level in levels.items() if level]
+        return resolve(values, chosen) if chosen else values
 
 
 class TrainVerb(StageVerb):
@@ -111,7 +123,12 @@ def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> Tr
 def report(result: TrainResult, display: Display) -> None:
     """Show what the run reached, and where it is."""
     reached = "" if math.isnan(result.best_loss) else f"; lowest loss {result.best_loss:.4g}"
+    for sentence in result.notes:
+        display.note(sentence)
     display.note(f"{result.run.label}: {counted(result.epochs, 'epoch')}{reached}.")
+    if result.left_out:
+        used = set(Split.of(result.spec).parts)
+        display.note(f"Careful: {outcome('Used', used, result.left_out)}")
     split = Split.of(result.spec)
     display.note(f"Positions: {split}.")
     for caution in split.cautions:

@@ -12,6 +12,7 @@ from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, struct
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.evaluation.definitions import METRICS, Definitions, describe, metric_table
 from napari_vstain.core.evaluation.intensity import image_metrics, scores
+from napari_vstain.core.evaluation.ranges import data_range
 
 SKIMAGE = {
     "gaussian": {"gaussian_weights": True, "sigma": 1.5},
@@ -26,14 +27,21 @@ def images(shape=(70, 93), dtype=np.float32, seed=0, offset=500.0):
     return target.astype(dtype), prediction.astype(np.float32)
 
 
+def robust(target):
+    """The range without the highest and lowest 0.01 % of the pixels, at least one of each."""
+    values = np.sort(np.asarray(target, float).ravel())
+    least = min(max(1, int(1e-4 * values.size)), (values.size - 1) // 2)
+    return float(values[-1 - least] - values[least]) or float(np.ptp(values))
+
+
 def reference_ssim(target, prediction, window="gaussian"):
     t, p = target.astype(float), prediction.astype(float)
-    return structural_similarity(t, p, data_range=np.ptp(t), use_sample_covariance=False, **SKIMAGE[window])
+    return structural_similarity(t, p, data_range=robust(t), use_sample_covariance=False, **SKIMAGE[window])
 
 
 def reference(target, prediction, window="gaussian"):
     t, p = target.astype(float), prediction.astype(float)
-    data_range = t.max() - t.min()
+    data_range = robust(t)
     return {
         "pearson": pearsonr(t.ravel(), p.ravel()).statistic,
         "ssim": reference_ssim(target, prediction, window),
@@ -61,7 +69,7 @@ def test_the_metrics_equal_torchmetrics(by, window):
 
     target, prediction = images(dtype=np.float64)
     t, p = torch.from_numpy(target), torch.from_numpy(prediction).double()
-    data_range = float(t.max() - t.min())
+    data_range = robust(target)
     kernel = {"gaussian": {"sigma": 1.5}, "uniform": {"gaussian_kernel": False, "kernel_size": 7}}[window]
     normalization = {"std": "std", "range": "range", "norm": "l2"}[by]
     _, similar = structural_similarity_index_measure(
@@ -69,6 +77,8 @@ def test_the_metrics_equal_torchmetrics(by, window):
     )
     border = 5 if window == "gaussian" else 3  # theirs averages the reflected border too
     error = normalized_root_mean_squared_error(p.ravel(), t.ravel(), normalization)
+    if by == "range":  # theirs is of all pixels
+        error = error * float(t.max() - t.min()) / data_range
     if by == "norm":  # theirs divides a mean by a sum: without the root of n it is no ratio of like things
         error = error * t.numel() ** 0.5
     expected = {
@@ -84,9 +94,26 @@ def test_the_metrics_equal_torchmetrics(by, window):
 
 def test_nrmse_by_the_norm_or_the_range_is_scikit_images():
     target, prediction = images(dtype=np.float64)
-    for by, name in (("norm", "euclidean"), ("range", "min-max")):
+    for by, name, theirs in (("norm", "euclidean", 1), ("range", "min-max", np.ptp(target) / robust(target))):
         ours = image_metrics(target, prediction, definitions=Definitions(nrmse_by=by))["nrmse"]
-        assert ours == pytest.approx(normalized_root_mse(target, prediction, normalization=name), rel=1e-12)
+        assert ours == pytest.approx(normalized_root_mse(target, prediction, normalization=name) * theirs, rel=1e-12)
+
+
+def test_one_hot_pixel_does_not_decide_the_range_nor_ssim():
+    target, _ = images(dtype=np.uint16, offset=5000)
+    noise = np.random.default_rng(1).normal(target.mean(), target.std(), target.shape).astype(np.float32)
+    before, known = image_metrics(target, noise), data_range(target, noise)
+    target[20, 30] = 65535
+    after = image_metrics(target, noise)
+    assert data_range(target, noise) == pytest.approx(known, rel=0.1)
+    assert after["ssim"] == pytest.approx(before["ssim"], abs=0.05)
+    assert np.ptp(target) > 5 * known
+
+
+def test_a_target_that_is_constant_but_for_one_pixel_still_has_a_range():
+    target = np.zeros((40, 40), np.uint16)
+    target[9, 9] = 7
+    assert image_metrics(target, target)["ssim"] == pytest.approx(1)
 
 
 @settings(deadline=None, max_examples=40)
@@ -104,7 +131,7 @@ def test_any_image_of_any_size_equals_the_references(data, shape, threads):
     assert ours["mae"] == pytest.approx(np.abs(t - p).mean(), rel=1e-9, abs=1e-300)
     if np.ptp(t) > 1e-3 and np.ptp(p) > 1e-3:
         assert ours["pearson"] == pytest.approx(pearsonr(t.ravel(), p.ravel()).statistic, abs=1e-6)
-    if min(shape) > 10 and np.ptp(t) > 1e-3:
+    if min(shape) > 10 and robust(t) > 1e-3:
         assert ours["ssim"] == pytest.approx(reference_ssim(target, prediction), abs=1e-6)
     if min(shape) < 11:
         assert np.isnan(ours["ssim"])
@@ -157,7 +184,7 @@ def test_pixels_that_are_not_finite_do_not_count():
     assert ours["mae"] == pytest.approx(np.abs(t - p).mean(), rel=1e-9)
     filled, other = np.where(hole, 0, target).astype(float), np.where(hole, 0, prediction).astype(float)
     _, similar = structural_similarity(
-        filled, other, data_range=np.ptp(t), use_sample_covariance=False, full=True, **SKIMAGE["gaussian"]
+        filled, other, data_range=robust(t), use_sample_covariance=False, full=True, **SKIMAGE["gaussian"]
     )
     whole = np.ones_like(hole)
     for y, x in np.argwhere(hole):
@@ -176,7 +203,7 @@ def test_a_mask_selects_the_pixels_and_keeps_the_range():
     mask = target > np.median(target)
     ours = image_metrics(target, prediction, mask)
     t, p = target[mask].astype(float), prediction[mask].astype(float)
-    data_range = float(np.ptp(target.astype(float)))
+    data_range = robust(target)
     assert ours["pearson"] == pytest.approx(pearsonr(t, p).statistic, rel=1e-9)
     assert ours["psnr"] == pytest.approx(10 * np.log10(data_range**2 / np.mean((t - p) ** 2)), rel=1e-9)
     _, similar = structural_similarity(
@@ -204,7 +231,7 @@ def test_a_volume_is_scored_by_slice_and_as_a_whole():
     for z in range(3):
         assert table[z, "whole"] == pytest.approx(reference(target[z], prediction[z]), rel=1e-9)
     t, p, volume = target.astype(float), prediction.astype(float), table[None, "whole"]
-    kernel = {"data_range": np.ptp(t), "use_sample_covariance": False, **SKIMAGE["gaussian"]}
+    kernel = {"data_range": robust(t), "use_sample_covariance": False, **SKIMAGE["gaussian"]}
     assert volume["ssim"] == pytest.approx(
         np.mean([structural_similarity(t[z], p[z], **kernel) for z in range(3)]), rel=1e-9
     )

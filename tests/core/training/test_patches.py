@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from napari_vstain.core.data import create_plate, open_dataset
 from napari_vstain.core.errors import SettingsError
+from napari_vstain.core.inference.normalize import Scaling
 from napari_vstain.core.training.loading import TrainingBatches, ValidationBatches, made_ahead, to_batch
 from napari_vstain.core.training.patch_settings import PatchSettings
-from napari_vstain.core.training.patches import PatchReader, Place, make_stacks
+from napari_vstain.core.training.patches import PatchReader, Place, Stack
 
 from .conftest import KEYS, images, write_plate
 
@@ -25,8 +26,8 @@ def dataset(tmp_path_factory):
 
 
 def _reader(dataset, **values):
-    scaling = np.array([[100, 400], [10, 50]], np.float32)[:, :, None, None, None]
-    stacks = make_stacks(dataset.positions, KEYS, lambda position, t: (scaling[0], scaling[1]))
+    scaling = Scaling.of([(100, 10), (400, 50)])
+    stacks = [Stack(dataset.position(key), t, scaling) for key in KEYS for t in range(dataset.position(key).shape[0])]
     return PatchReader(stacks, CHANNELS, PatchSettings(**({"size_px": 16} | values)))
 
 
@@ -103,7 +104,7 @@ def test_patches_are_drawn_where_the_target_stands_out(tmp_path):
     image = np.zeros((1, 2, 2, 128, 128), np.float32)
     image[0, 1, 1, 40:44, 100:104] = 1
     position = open_dataset(_plate_of_two_channels(tmp_path / "spot.zarr", image)).positions
-    stacks = make_stacks(position, ["A/1/0"], lambda position, t: (np.float32(0), np.float32(1)))
+    stacks = [Stack(position["A/1/0"], 0, Scaling.of([(0, 1), (0, 1)]))]
     share = {}
     for detail in (0.0, 0.5):
         reader = PatchReader(stacks, CHANNELS, PatchSettings(size_px=16, detail=detail, margin_px=2))

@@ -95,7 +95,14 @@ def _normalization(spec: ModelSpec) -> str:
         for name in output.channels
     ]
     table = "\n".join(["| channel | offset in training | divisor in training |", "| --- | --- | --- |", *rows])
-    return f"{how}\n\nOutputs are brought back into the target's units by the file.\n\n{table}"
+    back = "Outputs are brought back into the target's units by the file."
+    if spec.target_normalization.level != "dataset":
+        whose = {"fov": "position", "timepoint": "time point"}[spec.target_normalization.level]
+        back += (
+            f" In training each {whose} was normalized by itself, so the units are the typical one's: offset and "
+            f"divisor are medians over the training {whose}s. How bright the stain of one image is, is not predicted."
+        )
+    return f"{how}\n\n{back}\n\n{table}"
 
 
 def _tiling(spec: ModelSpec) -> str:

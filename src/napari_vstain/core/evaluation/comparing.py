@@ -17,7 +17,8 @@ from napari_vstain.core.evaluation.table import Row
 from napari_vstain.core.evaluation.training import part_of, slices_of, trained_on
 from napari_vstain.core.experiments import Experiment
 from napari_vstain.core.left_out import LeftOut, leaving_out
-from napari_vstain.core.models import OutputKind
+from napari_vstain.core.models import Normalization, OutputKind
+from napari_vstain.core.preprocessing import usable_statistics
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
 
@@ -132,21 +133,47 @@ class Comparison:
         if self.baseline is None:
             return None
         channels = self.predictions.details(position.key).get("sources") or self.predictions.spec.sources
-        return self.baseline.predict(position.read(list(channels), t), self.settings.threads)
+        made = self.baseline.predict(self._source(position, channels, t), self.settings.threads)
+        spec = self.predictions.spec
+        if spec.target_normalization.level != "dataset":
+            for one, target in zip(made, self.targets, strict=True):
+                offset, divisor = map(np.float32, spec.target_offset_and_divisor(target))
+                one *= divisor
+                one += offset
+        return made
 
     def _pairs(
         self, dataset: Dataset, planes: Sequence[tuple[str, int, int]], progress: Progress
     ) -> Iterator[tuple[Array, Array]]:
+        """Yield slices of sources and targets as the model learned them, but for one affine map of all images.
+
+        Least squares do not mind that one; but where images were normalized each by itself, so are they here.
+        """
+        spec = self.predictions.spec
         for key, t, z in planes:
             position, part = dataset.position(key), slice(z, z + 1)
             for target in self.targets:
                 _has_target(position, target)
-            source = position.read(list(self.predictions.spec.sources), t, part)
-            yield source, position.read(list(self.targets), t, part)
+            stain = position.read(list(self.targets), t, part)
+            source = self._source(position, spec.sources, t, part)
+            yield source, _by_itself(stain, position, self.targets, spec.target_normalization, t)
             progress.advance()
+
+    def _source(self, position: Position, channels: Sequence[str], t: int, z: slice = slice(None)) -> Array:
+        pixels = position.read(list(channels), t, z)
+        return _by_itself(pixels, position, channels, self.predictions.spec.source_normalization, t)
 
     def _masks(self, truth: Array) -> Masks:
         return {name: _foreground(truth) if name == "foreground" else None for name in self.settings.masks}
+
+
+def _by_itself(pixels: Array, position: Position, channels: Sequence[str], used: Normalization, t: int) -> Array:
+    """Return pixels (C, Z, Y, X) normalized by the position's own statistics, unless the level is ``dataset``."""
+    if used.level == "dataset":
+        return pixels
+    pairs = [used.offset_and_divisor(usable_statistics(position, channel, used, t)) for channel in channels]
+    offset, divisor = np.array(pairs).T[:, :, None, None, None]
+    return np.asarray((pixels - offset) / divisor, np.float32)
 
 
 def _has_target(position: Position, target: str) -> None:

@@ -110,7 +110,8 @@ _INTRODUCTION = """\
 What the columns of metrics.csv mean
 
 t is the target and p the prediction, both in the target's intensity unit; n is the number of pixels, m a mean, s a
-population standard deviation. L is max(t) - min(t) over all finite pixels of the slice or volume, whatever the mask.
+population standard deviation. L is the range of t over all finite pixels of the slice or volume, whatever the mask,
+without the highest and the lowest 0.01 % of them, at least one of each: else one hot pixel would decide SSIM and PSNR.
 Pixels where t or p is not finite are left out. With a mask, sums run over the pixels of the mask; the SSIM averages
 the map of the whole image over the mask. All sums are in double precision."""
 
@@ -118,7 +119,8 @@ _COLUMNS = """\
 The other columns
   experiment, run, model   where the prediction comes from; model is the fingerprint of the network and its weights
   predictor                model, or baseline: least squares on the training positions from the sources and their
-                           local standard deviations (Gaussian, sigma 2, 4, 8 px), applied unchanged. A model that
+                           local standard deviations (Gaussian, sigma 2, 4, 8 px), applied unchanged; sources and
+                           targets are normalized by position where the model's are. A model that
                            does not beat it has learnt nothing that filters do not know
   dataset                  what was predicted and compared with
   position, t, z           one field of view of it, time point, slice; z is empty for a volume

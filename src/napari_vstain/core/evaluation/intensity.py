@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.evaluation.definitions import METRICS, Definitions
 from napari_vstain.core.evaluation.moments import Moments, Pair, moments, typical
+from napari_vstain.core.evaluation.ranges import data_range
 from napari_vstain.core.evaluation.similarity import Similarity, kernel, similarity
 from napari_vstain.core.evaluation.strips import Strips, strips
 
@@ -88,18 +89,18 @@ def scores(
     names, weights = tuple(masks), kernel(definitions.ssim_window)
     shift = typical(target, prediction)
     with strips(threads) as pool:
-        sums = [moments(target[z], prediction[z], (None, *_at(z, masks)), shift, pool) for z in range(len(target))]
+        sums = [moments(target[z], prediction[z], _at(z, masks), shift, pool) for z in range(len(target))]
         whole = [reduce(Moments.__or__, column) for column in zip(*sums, strict=True)]
-        volume = whole[0].target_range
+        volume = data_range(target, prediction)
         maps = []
-        for z, (everywhere, *masked) in enumerate(sums):
-            ranges = (everywhere.target_range, volume)
+        for z, masked in enumerate(sums):
+            ranges = (data_range(target[z], prediction[z]) if len(target) > 1 else volume, volume)
             maps.append(_similarity(target[z], prediction[z], ranges, _at(z, masks), weights, pool))
             for name, part, similar in zip(names, masked, maps[-1], strict=True):
                 yield Score(z, name, _metrics(part, similar.mean(0), ranges[0], definitions, shift))
     for index, name in enumerate(names):
         similar = reduce(Similarity.__or__, (one[index] for one in maps))
-        yield Score(None, name, _metrics(whole[index + 1], similar.mean(1), volume, definitions, shift))
+        yield Score(None, name, _metrics(whole[index], similar.mean(1), volume, definitions, shift))
 
 
 def _similarity(

@@ -47,11 +47,6 @@ class Moments(NamedTuple):
         )
 
     @property
-    def target_range(self) -> float:
-        """The target's largest value less its smallest; NaN without pixels."""
-        return self.high.target - self.low.target if self.pixels else NAN
-
-    @property
     def deviation(self) -> Pair:
         """Population standard deviations, exactly 0 for a constant; NaN without pixels."""
         return Pair(self._deviation(0), self._deviation(1))

@@ -23,7 +23,7 @@ _NAMES = {
     "p99_p1": "a 1-99 % range",
 }  # fmt: skip
 ZYX = tuple[int, int, int]
-_LATER_FIELDS = ("size_step", "exact_step")
+_LATER_FIELDS = ("size_step", "exact_step", "target_scale")
 """Fields that a fingerprint leaves out at their defaults, so that predictions made before they came keep theirs."""
 
 
@@ -157,9 +157,12 @@ class ModelSpec(Settings):
     """With border ``network``: tiles are exact of images whose sizes are multiples of it; None: `size_step`."""
     source_normalization: Normalization = Normalization()
     target_normalization: Normalization = Normalization()
-    """Its level is always the training dataset's."""
+    """How targets were normalized in training: by the dataset, by each position (``fov``) or time point."""
+    target_scale: dict[str, tuple[float, float]] = Field({})
+    """Offset and divisor of targets that were normalized by fixed numbers; other targets have statistics."""
     statistics: dict[str, Statistics] = Field(default_factory=dict)
-    """Of the training positions, for every source and target channel."""
+    """Of the training positions together, for every source and target channel; of a target that was normalized by
+    position they are the typical position's, the median of each number: a prediction comes back in these units."""
     spacing_um: tuple[float | None, float, float] | None = None
     """Voxel size of the training data in micrometres; None when it was not known."""
     novelty: dict[str, Any] = Field(default_factory=dict)
@@ -189,6 +192,8 @@ class ModelSpec(Settings):
 
     def target_offset_and_divisor(self, channel: str) -> tuple[float, float]:
         """Return ``(offset, divisor)`` such that ``prediction * divisor + offset`` is in the target's units."""
+        if channel in self.target_scale:
+            return self.target_scale[channel]
         return self.target_normalization.offset_and_divisor(self._statistics(channel))
 
     def _statistics(self, channel: str) -> Statistics:

@@ -9,7 +9,7 @@ from napari_vstain.core.preprocessing.statistics import (
     read_statistics,
     statistics_of,
 )
-from napari_vstain.core.preprocessing.usability import unusable
+from napari_vstain.core.preprocessing.usability import unusable, usable_statistics
 
 __all__ = [
     "Level",
@@ -22,4 +22,5 @@ __all__ = [
     "run",
     "statistics_of",
     "unusable",
+    "usable_statistics",
 ]

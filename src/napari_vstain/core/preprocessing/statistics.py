@@ -1,7 +1,7 @@
 """Normalization statistics: computed from samples, stored in VisCy's layout, read from whatever version wrote them."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -9,7 +9,15 @@ import numpy as np
 from napari_vstain.core.data import Dataset, Position, change_record, recorded
 from napari_vstain.core.errors import ChannelError, NormalizationError, StorageError
 from napari_vstain.core.models import Statistics
-from napari_vstain.core.preprocessing.sampling import GRID_SPACING_PX, Frame, Sample, Values, frames, sample_frame
+from napari_vstain.core.preprocessing.sampling import (
+    GRID_SPACING_PX,
+    Frame,
+    Moments,
+    Sample,
+    Values,
+    frames,
+    sample_frame,
+)
 from napari_vstain.core.progress import Progress
 
 Level = Literal["dataset", "fov", "timepoint"]
@@ -61,8 +69,14 @@ def pooled_statistics(
     channel: str,
     spacing_px: int = GRID_SPACING_PX,
     progress: Progress | None = None,
+    each: Callable[[Position, Values], None] | None = None,
 ) -> Statistics:
     """Return the statistics of a channel over several positions and all their times, as for a training set.
+
+    Parameters
+    ----------
+    each : callable
+        Is told of every position that is not empty or constant, with its own sample (N,).
 
     Raises
     ------
@@ -70,14 +84,16 @@ def pooled_statistics(
         When the channel is empty or constant everywhere.
     """
     report = progress or Progress()
-
-    def every_frame() -> Iterable[Frame]:
-        for position in positions:
-            for t in range(position.shape[0]):
+    whole, constants = Sample(), set[float]()
+    for position in positions:
+        own = Sample()
+        for t in range(position.shape[0]):
+            for frame in frames(position, channel, t):
                 report.check()
-                yield from frames(position, channel, t)
-
-    return _statistics_of_frames(every_frame(), channel, spacing_px)
+                _take(frame, spacing_px, constants, whole, own)
+        if each and own.moments.count:
+            each(position, own.values)
+    return _statistics_of_sample(whole, constants, channel)
 
 
 def read_statistics(node: Dataset | Position, channel: str, level: Level, t: int = 0) -> Statistics | None:
@@ -171,10 +187,22 @@ def _keep(position: Position, channel: str, level: Level, t: int, statistics: St
 def _statistics_of_frames(pixels: Iterable[Frame], what: str, spacing_px: int) -> Statistics:
     sample, constants = Sample(), set[float]()
     for frame in pixels:
-        found = sample_frame(frame, spacing_px)
-        sample.add(found.values)
-        if found.constant is not None:
-            constants.add(found.constant)
+        _take(frame, spacing_px, constants, sample)
+    return _statistics_of_sample(sample, constants, what)
+
+
+def _take(frame: Frame, spacing_px: int, constants: set[float], *samples: Sample) -> None:
+    """Add a frame's values to samples, or its one value to the constants."""
+    found = sample_frame(frame, spacing_px)
+    if found.constant is not None:
+        constants.add(found.constant)
+    if found.usable:
+        moments = Moments.of(found.values)
+        for sample in samples:
+            sample.add(found.values, moments)
+
+
+def _statistics_of_sample(sample: Sample, constants: set[float], what: str) -> Statistics:
     if not sample.moments.count:
         raise NormalizationError("channel", what, _emptiness(constants), "choose another channel or image")
     return compute_statistics(sample)

@@ -2,7 +2,7 @@
 
 from napari_vstain.core.data import Position
 from napari_vstain.core.errors import NormalizationError
-from napari_vstain.core.models import Normalization
+from napari_vstain.core.models import Normalization, Statistics
 from napari_vstain.core.preprocessing.statistics import Level, statistics_of
 
 
@@ -24,10 +24,26 @@ def unusable(position: Position, channel: str, normalization: Normalization = No
     """
     if channel not in position.channels:
         return f"has no {channel}"
-    level: Level = "timepoint" if normalization.level == "timepoint" else "fov"
     try:
-        statistics = statistics_of(position, channel, level, t)
+        usable_statistics(position, channel, normalization, t)
     except NormalizationError as error:
         return f"{error.rule} in {channel}"
+    return ""
+
+
+def usable_statistics(position: Position, channel: str, normalization: Normalization, t: int = 0) -> Statistics:
+    """Return the position's own statistics, of the time point for level ``timepoint``, else of all times.
+
+    Raises
+    ------
+    ChannelError
+        When the channel is missing.
+    NormalizationError
+        When the image cannot be normalized; the rule, followed by "in <channel>", says why of the position.
+    """
+    level: Level = "timepoint" if normalization.level == "timepoint" else "fov"
+    statistics = statistics_of(position, channel, level, t)
     problem = "" if normalization.level == "dataset" else normalization.problem(statistics)
-    return f"{problem} in {channel}" if problem else ""
+    if problem:
+        raise NormalizationError("channel", channel, problem, f"leave position {position.key} out")
+    return statistics

@@ -6,19 +6,23 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning.pytorch import LightningDataModule
 
 from napari_vstain.core.data import Dataset, Position, open_dataset
-from napari_vstain.core.errors import DatasetError
+from napari_vstain.core.errors import NormalizationError, SettingsError
+from napari_vstain.core.inference.normalize import Scaling
+from napari_vstain.core.left_out import LeftOut, check_left_out
 from napari_vstain.core.models.spec import Normalization, Statistics
 from napari_vstain.core.models.split import Split
-from napari_vstain.core.preprocessing import pooled_statistics, statistics_of
+from napari_vstain.core.preprocessing import pooled_statistics, unusable, usable_statistics
+from napari_vstain.core.preprocessing.sampling import Values
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.training.loading import TrainingBatches, ValidationBatches
 from napari_vstain.core.training.patch_settings import PatchSettings
-from napari_vstain.core.training.patches import PatchReader, Scaling, make_stacks
+from napari_vstain.core.training.patches import PatchReader, Stack
+from napari_vstain.core.training.selection import misfits, not_normalizable
 from napari_vstain.core.training.splits import propose_split
+from napari_vstain.core.training.targets import TargetNormalization, choose, contrast, typical
 from napari_vstain.core.workspace import Workspace
 
 LEAST_BATCHES = 8
@@ -38,8 +42,9 @@ class PatchDataModule(LightningDataModule):
         Positions; when `train` is empty `propose_split` splits all.
     patches : PatchSettings
         How patches are cut.
-    source_normalization, target_normalization : Normalization
-        Targets are always normalized by the training positions' statistics.
+    source_normalization : Normalization
+    target_normalization : TargetNormalization
+        Once the data is set up, its level is what was chosen.
     seed : int
         Of the patches drawn.
     """
@@ -54,7 +59,7 @@ class PatchDataModule(LightningDataModule):
         test: list[str] | None = None,
         patches: PatchSettings = PatchSettings(),  # noqa: B008 - frozen
         source_normalization: Normalization = Normalization(),  # noqa: B008
-        target_normalization: Normalization = Normalization(),  # noqa: B008
+        target_normalization: TargetNormalization = TargetNormalization(),  # noqa: B008
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -62,9 +67,14 @@ class PatchDataModule(LightningDataModule):
         self.asked = Split(tuple(train or ()), tuple(validate or ()), tuple(test or ()))
         self.patches, self.seed = patches, seed
         self.source_normalization = source_normalization
-        self.target_normalization = target_normalization.model_copy(update={"level": "dataset"})
+        self.target_normalization = target_normalization
         self.workspace: Workspace | None = None
         self.report = Progress()
+        self.strict = False
+        """Refuse a position that cannot be used, instead of leaving it out."""
+        self.left_out: tuple[LeftOut, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        """One sentence for each thing to know of the images: how targets are normalized, which times are left out."""
         self.statistics: dict[str, Statistics] = {}
 
     @property
@@ -73,19 +83,33 @@ class PatchDataModule(LightningDataModule):
         return (*self.sources, *self.targets)
 
     def setup(self, stage: str = "fit") -> None:
-        """Open the dataset, measure its training positions and read what fits the memory; only once."""
+        """Open the dataset, measure its positions and read what fits the memory; only once.
+
+        Raises
+        ------
+        DatasetError
+            When no position can be learned from, or, if `strict`, one cannot be used.
+        """
         if self.statistics:
             return
         self.dataset = self._open()
-        keys = tuple(self.dataset.positions)
-        self.split = (self.asked if self.asked.train else propose_split(keys, self.seed)).checked(keys)
-        self._check_channels()
+        self._check_fixed()
+        self.split = self._usable()
         positions = [self.dataset.positions[key] for key in self.split.train]
         self.report.phase("Measuring intensities", len(self.channels), "channels")
-        statistics = {channel: self._measure(positions, channel) for channel in self.channels}
+        contrasts: dict[str, dict[str, float]] = {target: {} for target in self.targets}
+        statistics = {channel: self._measure(positions, channel, contrasts.get(channel)) for channel in self.channels}
+        self.scale = choose(self.target_normalization, contrasts)
+        self.report.advance(0, self.scale.sentence)
+        self.notes = (self.scale.sentence,)
+        if self.target_normalization.level == "auto":
+            level = self.scale.normalization.level
+            self.target_normalization = self.target_normalization.model_copy(update={"level": level})
         self.training = self._reader(self.split.train, statistics)
         self.validation = self._reader(self.split.validate, statistics) if self.split.validate else None
         self._fill_cache()
+        if self.scale.by_position:
+            statistics |= {target: typical(self._own(positions, target)) for target in self.targets}
         self.statistics = statistics
 
     @property
@@ -118,36 +142,96 @@ class PatchDataModule(LightningDataModule):
             path = self.workspace.dataset(self.path)
         return open_dataset(path, self.workspace)
 
-    def _check_channels(self) -> None:
-        for key in (*self.split.train, *self.split.validate, *self.split.test):
+    def _check_fixed(self) -> None:
+        fixed = self.target_normalization.fixed
+        missing = [target for target in self.targets if target not in fixed]
+        if fixed and missing:
+            rule = "has no fixed offset and divisor"
+            raise SettingsError("target", missing[0], rule, "add it to target_normalization.fixed")
+
+    def _usable(self) -> Split:
+        """Return the split without the positions that cannot be used; those of the test are judged when they are."""
+        keys = tuple(self.dataset.positions)
+        asked = self.asked.checked(keys) if self.asked.train else None
+        named = keys if asked is None else tuple(dict.fromkeys((*asked.train, *asked.validate, *asked.test)))
+        left_out = misfits(self.dataset, named, self.channels, self.patches)
+        unfit = {one.position for one in left_out}
+        looked = named if asked is None else tuple(dict.fromkeys((*asked.train, *asked.validate)))
+        looked = tuple(key for key in looked if key not in unfit)
+        for key in looked[:1]:
             for channel in self.channels:
                 self.dataset.positions[key].channel_index(channel)
+        self.report.phase("Looking for empty positions", len(looked), "positions")
+        left_out += not_normalizable(self.dataset, looked, self._normalizations(), self.report)
+        self.left_out = tuple(left_out)
+        unfit = {one.position for one in left_out}
+        kept = tuple(key for key in named if key not in unfit)
+        trained = kept if asked is None else tuple(key for key in asked.train if key not in unfit)
+        check_left_out(len(trained), self.left_out, self.strict)
+        if asked is None:
+            return propose_split(kept, self.seed).checked(kept)
+        parts = (asked.train, asked.validate, asked.test)
+        return Split(*(tuple(key for key in part if key not in unfit) for part in parts))
 
-    def _measure(self, positions: list[Position], channel: str) -> Statistics:
+    def _normalizations(self) -> list[tuple[str, Normalization]]:
+        """Return each channel with the strictest way in which it may be normalized."""
+        level = self.target_normalization.level
+        targets = self.target_normalization.by("dataset" if level == "fixed" else "fov" if level == "auto" else level)
+        sources = [(channel, self.source_normalization) for channel in self.sources]
+        return [*sources, *((channel, targets) for channel in self.targets)]
+
+    def _measure(self, positions: list[Position], channel: str, contrasts: dict[str, float] | None) -> Statistics:
+        """Return a channel's statistics over all training positions; of a target note each position's contrast."""
         self.report.advance()
-        statistics = pooled_statistics(positions, channel, progress=self.report)
-        normalization = self.source_normalization if channel in self.sources else self.target_normalization
-        _, divisor = normalization.offset_and_divisor(statistics)
-        if divisor <= 2e-8:
-            rule = f"has {normalization.divide} 0 over the training positions"
-            raise DatasetError("channel", channel, rule, "normalize by `std`, or choose another channel")
+
+        def note(position: Position, values: Values) -> None:
+            if contrasts is not None:
+                contrasts[position.key] = contrast(values)
+
+        statistics = pooled_statistics(positions, channel, progress=self.report, each=note)
+        used = dict(self._normalizations())[channel].model_copy(update={"level": "dataset"})
+        if problem := used.problem(statistics):
+            rule = f"{problem} over the training positions"
+            raise NormalizationError("channel", channel, rule, "normalize by `std`, or choose another channel")
         return statistics
 
+    def _own(self, positions: list[Position], target: str) -> list[Statistics]:
+        """Return the statistics that a target of every training position is normalized by."""
+        used = self.scale.normalization
+        return [
+            usable_statistics(position, target, used, t)
+            for position in positions
+            for t in range(position.shape[0] if used.level == "timepoint" else 1)
+            if not unusable(position, target, used, t)
+        ]
+
     def _reader(self, keys: tuple[str, ...], statistics: dict[str, Statistics]) -> PatchReader:
-        stacks = make_stacks(self.dataset.positions, keys, self._scaling(statistics))
+        """Return what cuts patches of positions; a time point that cannot be normalized by itself is not among them."""
+        scaling = self._scaling(statistics)
+        stacks = []
+        for key in keys:
+            position = self.dataset.positions[key]
+            for t in range(position.shape[0]):
+                try:
+                    stacks.append(Stack(position, t, scaling(position, t)))
+                except NormalizationError as error:
+                    self.notes += (f"Time {t} of {key} is left out: it {error.rule} in {error.value}.",)
         return PatchReader(stacks, self.channels, self.patches, len(self.targets))
 
     def _scaling(self, statistics: dict[str, Statistics]) -> Callable[[Position, int], Scaling]:
-        level = self.source_normalization.level
+        def numbers(position: Position, t: int, channel: str, normalization: Normalization) -> Statistics:
+            if normalization.level == "dataset":
+                return statistics[channel]
+            return usable_statistics(position, channel, normalization, t)
 
         def scaling(position: Position, t: int) -> Scaling:
-            pairs = []
-            for channel in self.sources:
-                own = statistics[channel] if level == "dataset" else statistics_of(position, channel, level, t)
-                pairs.append(self.source_normalization.offset_and_divisor(own))
-            pairs += [self.target_normalization.offset_and_divisor(statistics[channel]) for channel in self.targets]
-            offset, divisor = np.array(pairs, np.float32).T[:, :, None, None, None]
-            return offset, divisor
+            used = self.source_normalization
+            pairs = [used.offset_and_divisor(numbers(position, t, channel, used)) for channel in self.sources]
+            pairs += [
+                self.scale.pair(channel, numbers(position, t, channel, self.scale.normalization))
+                for channel in self.targets
+            ]
+            return Scaling.of(pairs)
 
         return scaling
 

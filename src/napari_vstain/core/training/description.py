@@ -42,7 +42,8 @@ def describe(network: nn.Module, config: Mapping[str, Any], data: PatchDataModul
         halo=field.halo,
         tile_exact=field.tile_exact,
         source_normalization=data.source_normalization,
-        target_normalization=data.target_normalization,
+        target_normalization=data.scale.normalization,
+        target_scale=dict(data.scale.fixed),
         statistics=data.statistics,
         spacing_um=data.spacing_um,
         config=dict(config),
@@ -64,6 +65,7 @@ def _origin(data: PatchDataModule) -> dict[str, Any]:
     return {
         "dataset": data.dataset.name,
         "positions": {"train": split.train, "validate": split.validate, "test": split.test},
+        "target_normalization": data.scale.sentence,
         "patches": data.patches.model_dump(mode="json"),
         "batches_per_epoch": data.batches_per_epoch,
     }

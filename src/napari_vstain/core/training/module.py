@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -13,6 +12,7 @@ from napari_vstain.core.models.checkpoint import attach_spec
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.training.correlation import Correlation
 from napari_vstain.core.training.loading import Batch
+from napari_vstain.core.training.objective import loss_of
 from napari_vstain.core.training.schedules import WarmupCosine
 
 TRAIN_LOSS, VALIDATION_LOSS = "loss/train", "loss/validate"
@@ -115,8 +115,4 @@ class StainingModule(LightningModule):
         return int(getattr(getattr(data, "patches", None), "margin_px", 0))
 
     def _loss(self, prediction: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
-        if valid is None:
-            return self.loss(prediction, target)
-        target = torch.where(valid, target, prediction.detach())
-        share = valid.float().mean().clamp(min=1 / valid.numel())
-        return self.loss(prediction, target) / share
+        return loss_of(self.loss, prediction, target, valid)

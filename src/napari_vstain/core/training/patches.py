@@ -1,21 +1,19 @@
 """Random patches are cut from normalized images as fast as memory or zarr gives them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_vstain.core.data import Position
 from napari_vstain.core.errors import SettingsError
+from napari_vstain.core.inference.normalize import Scaling
 from napari_vstain.core.training.augmentation import relight, turned
 from napari_vstain.core.training.detail import DetailMap
 from napari_vstain.core.training.patch_settings import USUAL_STRIDE, PatchSettings
 
 Array = npt.NDArray[np.float32]
-Scaling = tuple[Array, Array]
-"""Offset and divisor of every channel, each (C, 1, 1, 1)."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +128,7 @@ class PatchReader:
         _, height, width = stack.shape
         (top, bottom), (left, right) = rows, columns
         y, x = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
-        raw = stack.position.read(self.channels, stack.t, z, y, x)
-        offset, divisor = stack.scaling
-        pixels: Array = (raw.astype(np.float32) - offset) / divisor
+        pixels = stack.scaling.normalized(stack.position.read(self.channels, stack.t, z, y, x))
         missing = ((y.start - top, bottom - y.stop), (x.start - left, right - x.stop))
         return np.pad(pixels, ((0, 0), (0, 0), *missing), "reflect") if any(map(any, missing)) else pixels
 
@@ -173,13 +169,6 @@ class PatchReader:
         rows, columns = (_starts(length, step) for length in stack.shape[1:])
         slices = range(0, self._windows(stack), self.settings.z_window)
         return [Place(index, z, y - margin, x - margin) for z in slices for y in rows for x in columns]
-
-
-def make_stacks(positions: Mapping[str, Position], keys: Sequence[str], scalings: Any) -> list[Stack]:
-    """Return every time of the positions of these keys; `scalings(position, t)` gives each its scaling."""
-    return [
-        Stack(positions[key], t, scalings(positions[key], t)) for key in keys for t in range(positions[key].shape[0])
-    ]
 
 
 def _starts(length: int, step: int) -> list[int]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_vstain.core.experiments import Run
+from napari_vstain.core.left_out import LeftOut
 from napari_vstain.core.models.spec import ModelSpec
 
 
@@ -45,3 +46,7 @@ class TrainResult:
     best_loss: float
     """Lowest validation loss, or training loss without validation; NaN when no epoch was finished."""
     stopped: bool
+    left_out: tuple[LeftOut, ...] = ()
+    """Positions of the split that could not be used."""
+    notes: tuple[str, ...] = ()
+    """One sentence for each thing to know of the images: how targets are normalized, which times are left out."""

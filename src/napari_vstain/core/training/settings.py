@@ -17,7 +17,7 @@ class TrainSettings(Settings):
     """A LightningCLI file, with the experiment that the run belongs to.
 
     Networks, losses, optimizers, schedules and callbacks are named by their import paths, as ``class_path`` and
-    ``init_args``. The file without `experiment` and `threads` works with plain LightningCLI.
+    ``init_args``. The file without `experiment`, `threads` and `strict` works with plain LightningCLI.
     """
 
     experiment: str = Field(title="Experiment", description="The folder under models/ that the run goes to.")
@@ -32,6 +32,9 @@ class TrainSettings(Settings):
     )
     model: dict[str, Any] = Field(title="Model", description="The LightningModule: its class_path and init_args.")
     data: dict[str, Any] = Field(title="Data", description="The LightningDataModule: its class_path and init_args.")
+    strict: bool = Field(
+        False, title="Strict", description="Refuse a position that cannot be used, instead of leaving it out."
+    )
     ckpt_path: str | None = Field(
         None, title="Resume from", description="A checkpoint of an earlier run to go on from, weights and optimizer."
     )
@@ -100,7 +103,7 @@ class TrainSettings(Settings):
 
     def lightning(self) -> dict[str, Any]:
         """Return the file as plain LightningCLI reads it."""
-        return self.model_dump(mode="json", exclude={"experiment", "threads", "ckpt_path"})
+        return self.model_dump(mode="json", exclude={"experiment", "threads", "strict", "ckpt_path"})
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -57,8 +57,9 @@ def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> Tr
         parts = build(settings)
         model, data = _checked(parts)
         allow_trained(parts.config["model"]["init_args"]["network"])
-        data.workspace, data.report = workspace, progress
+        data.workspace, data.report, data.strict = workspace, progress, settings.strict
         data.setup("fit")
+        settings = _resolved(settings, data)
         spec = describe(model.network, parts.config["model"]["init_args"]["network"], data)
         _check_resume(settings.ckpt_path)
         check_writable(workspace.experiment(settings.experiment).models)
@@ -79,11 +80,11 @@ def _fit(
         with writing(run.folder):
             trainer.fit(model, datamodule=data, ckpt_path=settings.ckpt_path, weights_only=True)
     except (Cancelled, SIGTERMException) as stop:  # Lightning turns a SIGTERM into an exit that looks like success
-        raise Cancelled(_result(run, reporter, stopped=True) if trainer.global_step else None) from stop
+        raise Cancelled(_result(run, data, reporter, stopped=True) if trainer.global_step else None) from stop
     finally:
         for logger in trainer.loggers:
             logger.finalize("finished")
-    return _result(run, reporter, stopped=False)
+    return _result(run, data, reporter, stopped=False)
 
 
 def _trainer(parts: Parts, data: PatchDataModule, run: Run, reporter: Reporter) -> Trainer:
@@ -117,8 +118,17 @@ def _saver(run: Run, name: str, monitor: str | None) -> ModelCheckpoint:
     )
 
 
-def _result(run: Run, reporter: Reporter, stopped: bool) -> TrainResult:
-    return TrainResult(run, run.checkpoint, load_spec(run.checkpoint), reporter.epochs, reporter.best_loss, stopped)
+def _result(run: Run, data: PatchDataModule, reporter: Reporter, stopped: bool) -> TrainResult:
+    spec = load_spec(run.checkpoint)
+    said = (data.left_out, data.notes)
+    return TrainResult(run, run.checkpoint, spec, reporter.epochs, reporter.best_loss, stopped, *said)
+
+
+def _resolved(settings: TrainSettings, data: PatchDataModule) -> TrainSettings:
+    """Return the settings with what the images decided: how targets are normalized."""
+    given = settings.data.get("init_args", {})
+    decided = {"target_normalization": data.target_normalization.model_dump(mode="json")}
+    return settings.model_copy(update={"data": {**settings.data, "init_args": {**given, **decided}}})
 
 
 def _checked(parts: Parts) -> tuple[StainingModule, PatchDataModule]:
