@@ -26,10 +26,6 @@ _REASONS = {
 }
 
 
-_OUR_FAULT = (NameError, ImportError)
-"""What no file provokes, whatever it holds."""
-
-
 @contextmanager
 def reading(
     field: str,
@@ -39,6 +35,7 @@ def reading(
     *,
     kind: type[VstainError] = DatasetError,
     because: bool = True,
+    passing: tuple[type[Exception], ...] = (),
 ) -> Iterator[None]:
     """Turn *whatever* is raised inside into one sentence of class `kind`, with the exception as its cause.
 
@@ -54,10 +51,13 @@ def reading(
         The class that is raised.
     because : bool
         Put the first line of the exception behind the rule, in brackets.
+    passing : tuple of type
+        What is no fault of the file, and passes as it is: being stopped, running out of a device's memory.
     """
+    not_provoked: tuple[type[Exception], ...] = (VstainError, NameError, ImportError, *passing)
     try:
         yield
-    except (VstainError, *_OUR_FAULT):
+    except not_provoked:
         raise
     except Exception as error:
         known = _known_trouble(error)

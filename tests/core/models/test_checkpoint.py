@@ -11,12 +11,15 @@ from napari_vstain.core.errors import ModelError
 from napari_vstain.core.models.allowed import allow, allowed_file, allowed_packages
 from napari_vstain.core.models.checkpoint import KEY, load_checkpoint, load_spec, save_checkpoint, weights_digest
 from napari_vstain.core.models.networks import allow_trained, build_network, network_config
+from napari_vstain.core.models.receptive_field import receptive_field
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec
 from napari_vstain.core.models.unet import UNet
 
 
 def _spec(config):
-    return ModelSpec(sources=("Phase",), outputs=(OutputSpec(channels=("Nuclei",)),), config=config)
+    field = receptive_field(UNet(features=(2, 4)))
+    outputs = (OutputSpec(channels=("Nuclei",)),)
+    return ModelSpec(sources=("Phase",), outputs=outputs, config=config, stride=field.stride, halo=field.halo)
 
 
 @pytest.fixture

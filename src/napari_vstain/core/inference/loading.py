@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from napari_vstain.core.inference.augment import Augmentation
 from napari_vstain.core.inference.elsewhere import Elsewhere, load_elsewhere
 from napari_vstain.core.inference.engines import Engine, load_engine
+from napari_vstain.core.inference.trust import check_calibration
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.progress import CancelToken
 
@@ -48,6 +49,7 @@ def load_predictor(
     if elsewhere is not None and elsewhere.config is not None:  # workers are in other folders
         elsewhere = elsewhere.model_copy(update={"config": elsewhere.config.expanduser().absolute()})
     network, known = _read_model(path, elsewhere, spec, token)
+    check_calibration(known)
     engine = load_engine(network, known, token=token, **options)
     foreign = spec is not None or _told(elsewhere)
     told: dict[str, Any] = {"spec": known} if path.suffix == ".onnx" else {"elsewhere": elsewhere}

@@ -1,8 +1,8 @@
 """A checkpoint alone is enough to predict: it holds the weights and all that the model says of itself."""
 
 import hashlib
-import pickle
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from napari_vstain.core.errors import ModelError
-from napari_vstain.core.files import atomically
+from napari_vstain.core.files import atomically, reading
 from napari_vstain.core.models.allowed import allowed_packages
+from napari_vstain.core.models.integrity import check_digest, check_network, check_numbers, check_tensors
 from napari_vstain.core.models.networks import build_network
-from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.models.spec import ModelSpec, parse_spec
 
 KEY = "vstain"
 """Where a checkpoint keeps its `ModelSpec`, as JSON."""
 PREFIX = "network."
 """What the names of the weights begin with, since the training module holds the network under that name."""
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError)
-"""What torch raises for a file that is no checkpoint, or half of one."""
 
 
 def load_checkpoint(path: Path | str, allowed: Sequence[str] | None = None) -> tuple[ModelSpec, nn.Module]:
@@ -36,12 +35,19 @@ def load_checkpoint(path: Path | str, allowed: Sequence[str] | None = None) -> t
     Raises
     ------
     ModelError
-        When the file is missing, damaged, not ours, or its weights do not fit its network. Nothing in it is run.
+        When the file is missing, damaged or not ours, its weights are not those that it describes, do not fit its
+        network or are no finite numbers, or the network takes or gives something else than it says. Nothing in it
+        is run but layers of known packages. Files of before that say no digest of their weights are taken as they are.
     """
+    path = Path(path)
     content = read_checkpoint(path)
-    spec = _spec(content, Path(path))
-    network = build_network(spec.config, trusted=False, allowed=allowed_packages() if allowed is None else allowed)
-    load_weights(network, content.get("state_dict"), PREFIX, Path(path))
+    spec = _spec(content, path)
+    state = _state(content.get("state_dict"), path)
+    allowed = allowed_packages() if allowed is None else allowed
+    network = build_network(spec.config, trusted=False, allowed=allowed, fits=_fitting(state, PREFIX, path))
+    load_weights(network, state, PREFIX, path)
+    check_digest(spec.weights, weights_digest(state), path)
+    check_network(network, spec, path)
     return spec, network.eval()
 
 
@@ -94,13 +100,13 @@ def read_checkpoint(path: Path | str, lazily: bool = False) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise ModelError("checkpoint", path, "is not there", "choose a file that ends in .ckpt")
-    try:
+    rule = "is no checkpoint, is damaged, or holds more than weights and plain values"
+    remedy = "copy it again, or choose another model"
+    with (
+        reading("checkpoint", path, rule, remedy, kind=ModelError, because=False),
+        warnings.catch_warnings(action="ignore"),
+    ):
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily or None)
-    except PermissionError as error:
-        raise ModelError("checkpoint", path, "may not be read by you", "ask for permission") from error
-    except _UNREADABLE as error:
-        rule = "is no checkpoint, is damaged, or holds more than weights and plain values"
-        raise ModelError("checkpoint", path, rule, "copy it again, or choose another model") from error
     if not isinstance(content, dict):
         raise ModelError("checkpoint", path, "holds no named values", "choose another model")
     return content
@@ -112,17 +118,34 @@ def load_weights(network: nn.Module, state: object, prefix: str, path: Path) -> 
     Raises
     ------
     ModelError
-        When one is missing, left over or of another shape.
+        When one is missing, left over, of another shape or kind, or not finite.
     """
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError("checkpoint", path, "holds no weights", "choose another model")
-    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    wanted = network.state_dict()
-    problem = _misfit(wanted, weights)
-    if problem:
-        rule = f"does not fit the network {type(network).__name__}: {problem}"
-        raise ModelError("checkpoint", path, rule, "use the configuration that it was trained with")
+    _fitting(_state(state, path), prefix, path)(network)
+    weights = _own(_state(state, path), prefix)
+    check_numbers(weights, network.state_dict(), path)
     network.load_state_dict(weights)
+
+
+def _state(state: object, path: Path) -> Mapping[str, Tensor]:
+    if not isinstance(state, Mapping) or not state or not all(isinstance(name, str) for name in state):
+        raise ModelError("checkpoint", path, "holds no weights", "choose another model")
+    check_tensors(state, path)
+    return state
+
+
+def _own(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _fitting(state: Mapping[str, Tensor], prefix: str, path: Path) -> Callable[[nn.Module], None]:
+    """Return what raises ModelError for a network that the weights do not fit; it may have no memory yet."""
+
+    def check(network: nn.Module) -> None:
+        if problem := _misfit(network.state_dict(), _own(state, prefix)):
+            rule = f"does not fit the network {type(network).__name__}: {problem}"
+            raise ModelError("checkpoint", path, rule, "use the configuration that it was trained with")
+
+    return check
 
 
 def _misfit(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
@@ -142,8 +165,4 @@ def _spec(content: Mapping[str, Any], path: Path) -> ModelSpec:
     if not isinstance(text, str):
         rule = "was not made by napari-vstain: it does not say what it expects and predicts"
         raise ModelError("checkpoint", path, rule, "train one here, or give VisCy's configuration with VisCy's model")
-    try:
-        return ModelSpec.model_validate_json(text)
-    except ValueError as error:
-        rule = "describes itself in a way that this version does not understand"
-        raise ModelError("checkpoint", path, rule, "update napari-vstain, or train it again") from error
+    return parse_spec(text, "checkpoint", path)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from napari_vstain.core.errors import ModelError
+from napari_vstain.core.files import reading
 from napari_vstain.core.models.graph_reach import GraphFollower, GraphReach
 from napari_vstain.core.models.graph_run import GraphRunner
 from napari_vstain.core.models.onnx import load_model
 from napari_vstain.core.models.onnx_graph import channels_first, open_axes
+from napari_vstain.core.models.onnx_integrity import check_graph
 from napari_vstain.core.models.padding import round_up
 from napari_vstain.core.models.receptive_field import UnknownLayer
 from napari_vstain.core.models.shift_probe import InputShape, ShiftProbe
@@ -59,7 +61,10 @@ def foreign_spec(
         When the file is no such model, or not for these channels, or cannot be run on images of any size.
     """
     token = token or CancelToken()
-    model = channels_first(_plain(load_model(path)), len(sources))
+    model = load_model(path)
+    check_graph(model, Path(path))
+    with reading("model", Path(path), "has a graph that cannot be read", "export it again", kind=ModelError):
+        model = channels_first(_plain(model), len(sources))
     shape = _checked(model, Path(path), sources)
     model = open_axes(model)
     looks = _followed(model, shape, Path(path), token) or _measured(model, shape, Path(path), token)

@@ -1,20 +1,32 @@
 """Networks are built from a class path; one found inside a model file may come from known packages only."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from threading import get_ident
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from napari_vstain.core.errors import ModelError
+from napari_vstain.core.files import reading
 from napari_vstain.core.models.allowed import allow, allowed_file, allowed_packages, class_paths
 
 KNOWN_PACKAGES = ("napari_vstain", "torch.nn", "monai")
 """Where the network of a file that somebody else may have written is looked for."""
+MOST_LAYERS = 20_000
+_MOST = 2**20
 
 
-def build_network(config: Mapping[str, Any], trusted: bool = False, allowed: Sequence[str] = ()) -> nn.Module:
+def build_network(
+    config: Mapping[str, Any],
+    trusted: bool = False,
+    allowed: Sequence[str] = (),
+    fits: Callable[[nn.Module], None] | None = None,
+) -> nn.Module:
     """Return the network that ``{"class_path": "a.b.C", "init_args": {…}}`` describes, its weights random.
 
     Parameters
@@ -26,22 +38,27 @@ def build_network(config: Mapping[str, Any], trusted: bool = False, allowed: Seq
         napari_vstain, torch.nn, monai and `allowed`, and no argument may be a path or an address.
     allowed : sequence of str
         Packages that the user added to the known ones.
+    fits : callable, optional
+        Raises for a network that is not wanted. It is asked with one that has no memory yet, so that a file of a few
+        bytes cannot claim any amount of it.
 
     Raises
     ------
     ModelError
         When the path leads to nothing, to no network or out of the known packages, or the arguments do not fit.
     """
+    if not trusted:
+        _check_size(config)
+    if fits is not None and (sketch := _sketched(config, trusted, allowed)) is not None:
+        fits(sketch)
     path = _class_path(config)
     network = _find(path, None if trusted else (*KNOWN_PACKAGES, *allowed))
     arguments = {
         name: _argument(value, trusted, allowed) for name, value in dict(config.get("init_args") or {}).items()
     }
-    try:
+    rule = "cannot be built from its arguments"
+    with reading("network", path, rule, "correct its init_args", kind=ModelError), _few_layers(trusted):
         built = network(**arguments)
-    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError, AssertionError) as error:
-        rule = f"cannot be built from its arguments ({' '.join(str(error).split())})"
-        raise ModelError("network", path, rule, "correct its init_args") from error
     assert isinstance(built, nn.Module)
     return built
 
@@ -92,6 +109,51 @@ def network_config(network: nn.Module, **init_args: Any) -> dict[str, Any]:
     """Return the mapping from which `build_network` makes a network of this class."""
     kind = type(network)
     return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": init_args}
+
+
+def _sketched(config: Mapping[str, Any], trusted: bool, allowed: Sequence[str]) -> nn.Module | None:
+    """Return the network without any memory; None where its constructor needs some."""
+    try:
+        with torch.device("meta"):
+            return build_network(config, trusted, allowed)
+    except ModelError:
+        return None
+
+
+@contextmanager
+def _few_layers(trusted: bool) -> Iterator[None]:
+    """Raise inside when a file's network has more layers than any: it would be built for ever."""
+    if trusted:
+        yield
+        return
+    count, thread = 0, get_ident()
+
+    def counted(*_: object) -> None:
+        nonlocal count
+        if get_ident() == thread:  # the hook hears of every network that is built meanwhile
+            count += 1
+            if count > MOST_LAYERS:
+                raise ValueError(f"it has more than {MOST_LAYERS} layers")
+
+    hook = register_module_module_registration_hook(counted)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _check_size(config: Any) -> None:
+    """Raise ModelError for arguments that nobody would write: their like is only there to keep others waiting."""
+    if isinstance(config, (list, tuple)):
+        values = list(config)
+    elif isinstance(config, Mapping):
+        values = list(config.values())
+    else:
+        if isinstance(config, (int, float)) and abs(config) > _MOST:
+            raise ModelError("network argument", config, f"is more than {_MOST}", "use another file")
+        return
+    for value in values:
+        _check_size(value)
 
 
 def _class_path(config: Mapping[str, Any]) -> str:

@@ -3,12 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from napari_vstain.core.errors import ModelError
-from napari_vstain.core.files import atomically
+from napari_vstain.core.files import atomically, reading
 from napari_vstain.core.models.onnx_graph import CONSTANTS, SOURCE, neutralise, normalize
-from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.models.onnx_integrity import (
+    DIGEST_KEY,
+    check_description,
+    check_digest,
+    check_graph,
+    model_digest,
+)
+from napari_vstain.core.models.spec import ModelSpec, parse_spec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,14 +85,13 @@ def load_model(path: Path | str) -> Any:
         When the file cannot be read, is truncated or is no ONNX model.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
-    try:
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise _no_model(path)
+    said = _no_model(path)
+    with reading("model", path, said.rule, said.remedy, kind=ModelError, because=False):
         model = onnx.load(str(path))
-    except OSError as error:
-        raise ModelError("model", Path(path), f"cannot be read ({error.strerror})", "check the path") from error
-    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        raise _no_model(path) from error
     if not model.graph.node or not model.graph.output:
         raise _no_model(path)
     return model
@@ -104,17 +108,21 @@ def read_spec(path: Path | str) -> ModelSpec:
     Raises
     ------
     ModelError
-        When the file is no ONNX model, or carries no ModelSpec that this version can read.
+        When the file is no ONNX model, carries no ModelSpec that this version can read, or its graph is not the one
+        that was exported, holds no finite numbers, or takes or gives something else than the spec says. Files of
+        before that carry no digest are taken as they are.
     """
-    text = _metadata(load_model(path))
+    model = load_model(path)
+    text = _metadata(model)
     if text is None:
         rule = "does not say which channels it takes and gives"
         raise ModelError("model", Path(path), rule, "name its source and target channels")
-    try:
-        return ModelSpec.model_validate_json(text)
-    except ValidationError as error:
-        rule = f"its description cannot be read ({error.errors()[0]['msg']})"
-        raise ModelError("model", Path(path), rule, "export it again with this version") from error
+    path = Path(path)
+    spec = parse_spec(text, "model", path)
+    check_graph(model, path)
+    check_description(model, spec, path)
+    check_digest(model, text, path)
+    return spec
 
 
 def _metadata(model: Any) -> str | None:
@@ -124,9 +132,10 @@ def _metadata(model: Any) -> str | None:
 def _attach(model: Any, spec: ModelSpec) -> None:
     from onnx import helper
 
-    helper.set_model_props(model, {METADATA_KEY: spec.model_dump_json()})
+    text = spec.model_dump_json()
     model.producer_name = "napari-vstain"
     model.graph.name = spec.name or "vstain"
+    helper.set_model_props(model, {METADATA_KEY: text, DIGEST_KEY: model_digest(model, text)})
 
 
 def _serialized(model: Any) -> bytes:

@@ -3,11 +3,12 @@
 import hashlib
 from enum import StrEnum
 from math import isfinite
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from napari_vstain.core.errors import ChannelError, NormalizationError
+from napari_vstain.core.errors import ChannelError, ModelError, NormalizationError
 from napari_vstain.core.settings import Settings
 
 SCHEMA_VERSION = 1
@@ -22,6 +23,7 @@ _NAMES = {
     "std": "a standard deviation", "iqr": "an interquartile range", "p95_p5": "a 5-95 % range",
     "p99_p1": "a 1-99 % range",
 }  # fmt: skip
+_MOST_STRIDE, _MOST_HALO, _MOST_SCALE = 1024, 2**14, 64
 ZYX = tuple[int, int, int]
 _LATER_FIELDS = ("size_step", "exact_step", "target_scale")
 """Fields that a fingerprint leaves out at their defaults, so that predictions made before they came keep theirs."""
@@ -202,6 +204,32 @@ class ModelSpec(Settings):
             raise ChannelError("channel", channel, f"the model has statistics of {known} only", "train it again")
         return self.statistics[channel]
 
+    @model_validator(mode="after")
+    def _possible(self) -> "ModelSpec":
+        """Refuse what no model can mean, before a number of it reaches a prediction."""
+        for channel, statistics in self.statistics.items():
+            for name, value in statistics:
+                if value is not None and not isfinite(value):
+                    raise ValueError(f"the {name} of {channel} is {value}")
+            if statistics.std < 0 or statistics.iqr < 0:
+                raise ValueError(f"the std or the iqr of {channel} is below 0")
+        if any(size is not None and not (isfinite(size) and size > 0) for size in self.spacing_um or ()):
+            raise ValueError(f"a voxel size of {self.spacing_um} um is not above 0")
+        for output in self.outputs:
+            if not all(isfinite(factor) and 0 <= factor <= _MOST_SCALE for factor in output.scale):
+                raise ValueError(f"an output of scale {output.scale} has no size")
+            if 0 in output.scale[1:] or not output.channels:
+                raise ValueError(f"the output {output.task} has no pixels")
+        if len({output.task for output in self.outputs}) < len(self.outputs):
+            raise ValueError("two outputs have one name")
+        if len(set(self.sources)) < len(self.sources):
+            raise ValueError("two sources have one name")
+        if self.dimensions is Dimensions.TWO and self.z_window != 1:
+            raise ValueError(f"a 2D network takes one slice, not {self.z_window}")
+        if max(self.stride) > _MOST_STRIDE or max(self.halo) > _MOST_HALO or self.z_window > _MOST_STRIDE:
+            raise ValueError(f"a stride of {self.stride}, a halo of {self.halo} px or a window is beyond every network")
+        return self
+
     @field_validator("sources", "outputs")
     @classmethod
     def _not_empty(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -218,3 +246,21 @@ class ModelSpec(Settings):
             if steps and any(step < 1 or stride % step for step, stride in zip(steps, self.stride, strict=True)):
                 raise ValueError(f"sizes {steps} px must divide the stride {self.stride} px")
         return self
+
+
+def parse_spec(text: str, field: str, path: Path) -> ModelSpec:
+    """Return the ModelSpec that the JSON in a model file holds.
+
+    Raises
+    ------
+    ModelError
+        When it is none, or says what no model can mean.
+    """
+    try:
+        return ModelSpec.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        reason = f"{where}: {problem['msg']}" if where else problem["msg"].removeprefix("Value error, ")
+        rule = f"describes itself in a way that this version does not understand ({reason})"
+        raise ModelError(field, path, rule, "update napari-vstain, or make the model again") from error

@@ -10,12 +10,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from napari_vstain.core.errors import DependencyError, ModelError, SettingsError
-from napari_vstain.core.inference.engines.base import Engine, EngineName, Precision
+from napari_vstain.core.files import reading
+from napari_vstain.core.inference.engines.base import Engine, EngineName, OutOfMemory, Precision
 from napari_vstain.core.inference.engines.choice import Candidate, fastest, memory_key, probe, reduced_error
 from napari_vstain.core.inference.engines.devices import cpu_model, cpu_threads, cuda_devices, device_index
+from napari_vstain.core.models.shapes import output_shape, tried_shape
 from napari_vstain.core.models.spec import ModelSpec
-from napari_vstain.core.progress import CancelToken
+from napari_vstain.core.progress import Cancelled, CancelToken
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,6 +86,23 @@ def load_engine(
     return loader.build(options[0], "the only one here" if wanted is EngineName.AUTO else "chosen in the settings")
 
 
+def check_outputs(engine: Engine, spec: ModelSpec, token: CancelToken | None = None) -> None:
+    """Raise ModelError unless an engine makes of a small image what the spec says: tasks, shapes, finite numbers."""
+    rule = f"does not run on {len(spec.sources)} sources in {spec.dimensions}, as it says"
+    remedy = "train or export it again, or choose another model"
+    shape = tried_shape(spec)
+    with reading("model", spec.name or None, rule, remedy, kind=ModelError, passing=(Cancelled, OutOfMemory)):
+        made = engine.run(np.zeros(shape, np.float32), token)
+        for output in spec.outputs:
+            values, wanted = made[output.task], output_shape(output, shape)
+            if values.shape != wanted:
+                wrong = f"gives {output.task} the shape {values.shape}, and what it says needs {wanted}"
+                raise ModelError("model", spec.name or None, wrong, remedy)
+            if not np.isfinite(values).all():
+                wrong = f"gives {output.task} values that are not finite"
+                raise ModelError("model", spec.name or None, wrong, remedy)
+
+
 def installed_engines() -> tuple[EngineName, ...]:
     """Return the engines that are installed; none of them is imported."""
     return tuple(name for name in _REMEDIES if find_spec(name) is not None)
@@ -121,7 +142,10 @@ class _Loader:
             exact = self._loaded(Candidate(candidate.engine, candidate.device, Precision.FLOAT32), "")
             error = reduced_error(self._loaded(candidate, ""), exact, self.spec)
             reason = f"{reason}; {candidate.precision} is {error:.1e} (relative RMS) off float32"
-        return self._loaded(candidate, reason)
+        engine = self._loaded(candidate, reason)
+        if self._is_file and "measured" not in self.spec.training:  # what was trained or measured here has been run
+            check_outputs(engine, self.spec, self.token)
+        return engine
 
     @cached_property
     def architecture(self) -> str:

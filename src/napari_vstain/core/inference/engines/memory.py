@@ -1,9 +1,12 @@
-"""A batch that does not fit is an OutOfMemory, whatever the framework calls it."""
+"""What a framework raises for a batch: an OutOfMemory where it does not fit, else one sentence."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
+from napari_vstain.core.errors import ModelError
+from napari_vstain.core.files import reading
 from napari_vstain.core.inference.engines.base import OutOfMemory
+from napari_vstain.core.progress import Cancelled
 
 _PHRASES = (
     "out of memory",
@@ -30,6 +33,12 @@ def memory_errors(*kinds: type[Exception]) -> Iterator[None]:
         if not line:
             raise
         raise OutOfMemory(line) from error
+
+
+def running(engine: str, shape: tuple[int, ...]) -> AbstractContextManager[None]:
+    """Raise ModelError for whatever else a framework says of a batch: it is the graph that it cannot run."""
+    rule, remedy = f"cannot run on a batch of {shape} in {engine}", "choose another engine, or export the model again"
+    return reading("model", None, rule, remedy, kind=ModelError, passing=(Cancelled, OutOfMemory))
 
 
 def _complaint(text: str) -> str:

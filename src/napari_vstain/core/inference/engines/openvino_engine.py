@@ -10,11 +10,12 @@ import numpy as np
 import openvino as ov
 
 from napari_vstain.core.errors import ModelError, SettingsError
+from napari_vstain.core.files import reading
 from napari_vstain.core.inference.engines.base import Array, Precision
 from napari_vstain.core.inference.engines.composing import composed
 from napari_vstain.core.inference.engines.devices import cpu_label, cpu_threads
 from napari_vstain.core.inference.engines.joining import without_joins
-from napari_vstain.core.inference.engines.memory import memory_errors
+from napari_vstain.core.inference.engines.memory import memory_errors, running
 from napari_vstain.core.inference.engines.trimming import Cut, trimmed_content
 from napari_vstain.core.progress import Cancelled, CancelToken
 
@@ -74,7 +75,7 @@ class OpenVinoEngine:
     def run(self, batch: Array, token: CancelToken | None = None) -> dict[str, Array]:
         """Return the outputs by task; see `Engine`."""
         token = token or CancelToken()
-        with self._lock, memory_errors(RuntimeError):
+        with self._lock, running(self.name, batch.shape), memory_errors(RuntimeError):
             token.check()
             request = self._request(batch.shape)
             forget = token.on_cancel(request.cancel)
@@ -135,8 +136,10 @@ def _compiler(content: bytes, precision: Precision, threads: int) -> Callable[[S
         # Pinned threads would fight with the window's and the writers' for the same cores.
         "ENABLE_CPU_PINNING": False,
     }
+    with reading("model", None, "OpenVINO cannot read it", "choose another engine", kind=ModelError):
+        content = composed(without_joins(content))
     try:
-        model = core.read_model(composed(without_joins(content)), b"")
+        model = core.read_model(content, b"")
         core.compile_model(model, "CPU", properties)
     except RuntimeError as error:
         rule = f"OpenVINO cannot run it ({_last_line(error)})"

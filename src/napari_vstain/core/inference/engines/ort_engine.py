@@ -8,15 +8,15 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from napari_vstain.core.errors import ModelError, SettingsError
+from napari_vstain.core.files import reading
 from napari_vstain.core.inference.engines.base import Array, Precision
 from napari_vstain.core.inference.engines.devices import cpu_label, cpu_threads, cuda_devices, device_index
 from napari_vstain.core.inference.engines.joining import without_joins
-from napari_vstain.core.inference.engines.memory import memory_errors
+from napari_vstain.core.inference.engines.memory import memory_errors, running
 from napari_vstain.core.inference.engines.trimming import Cut, trimmed_content
 from napari_vstain.core.progress import Cancelled, CancelToken
 
 _FAILURES = (states.Fail, states.RuntimeException, states.EPFail)
-_LOADING = (*_FAILURES, states.InvalidGraph, states.InvalidProtobuf, states.NotImplemented, states.InvalidArgument)
 _ERRORS_ONLY = 3
 _log = logging.getLogger(__name__)
 
@@ -65,9 +65,9 @@ class OnnxRuntimeEngine:
         options = ort.RunOptions()
         forget = token.on_cancel(lambda: setattr(options, "terminate", True))
         try:
-            with memory_errors(*_FAILURES):
+            with running(self.name, batch.shape), memory_errors(*_FAILURES):
                 made = self._bound(batch, options) if self._on_cuda else self._plain(batch, options)
-        except _FAILURES:
+        except ModelError:
             if token.cancelled:
                 raise Cancelled from None
             raise
@@ -99,12 +99,9 @@ class OnnxRuntimeEngine:
 
 def _session(content: bytes, device: str, threads: int) -> Any:
     providers = _providers(device)
-    try:
+    with reading("model", None, "ONNX Runtime cannot run it", "choose another engine", kind=ModelError):
         graph = without_joins(content) if device == "cpu" else content
         session = ort.InferenceSession(graph, _options(threads), providers=providers)
-    except _LOADING as error:
-        rule = f"ONNX Runtime cannot run it ({str(error).splitlines()[0]})"
-        raise ModelError("model", None, rule, "choose another engine") from error
     if device != "cpu" and session.get_providers()[0] != "CUDAExecutionProvider":
         rule = "ONNX Runtime refused CUDA: its libraries of CUDA and cuDNN are missing or of another version"
         raise SettingsError(

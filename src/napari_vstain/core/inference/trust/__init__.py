@@ -5,7 +5,14 @@ source, how small patches of its training positions look, and from how far a pos
 different. `calibrate` measures that once, at the end of a training; `check_input` compares, in a few milliseconds.
 """
 
-from napari_vstain.core.inference.trust.check import FALSE_ALARM, Novelty, calibrate, check_input, novelty
+from napari_vstain.core.inference.trust.check import (
+    FALSE_ALARM,
+    Novelty,
+    calibrate,
+    check_calibration,
+    check_input,
+    novelty,
+)
 from napari_vstain.core.inference.trust.looks import PositionImage
 
-__all__ = ["FALSE_ALARM", "Novelty", "PositionImage", "calibrate", "check_input", "novelty"]
+__all__ = ["FALSE_ALARM", "Novelty", "PositionImage", "calibrate", "check_calibration", "check_input", "novelty"]

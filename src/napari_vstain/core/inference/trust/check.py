@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_vstain.core.errors import DatasetError
+from napari_vstain.core.errors import DatasetError, ModelError
+from napari_vstain.core.files import reading
 from napari_vstain.core.inference.trust.looks import N_BINS, N_QUANTILES, Float, Look, looks_of
 from napari_vstain.core.inference.trust.scatter import Scatter, limit_for, limits_of, scatter_of, score_of, typical
 from napari_vstain.core.inference.voxels import voxels_apart
@@ -87,6 +88,20 @@ def novelty(spec: ModelSpec, image: Any) -> list[Novelty]:
         for channel, look in zip(spec.sources, looks_of(image), strict=True)
         if channel in known
     ]
+
+
+def check_calibration(spec: ModelSpec) -> None:
+    """Raise ModelError when what a model knows of its training images cannot be compared with."""
+    if spec.novelty.get("version", VERSION) != VERSION:
+        return
+    rule = "holds what it knows of its training images in a way that cannot be read"
+    with reading("model", spec.name or None, rule, "train it again, or choose another model", kind=ModelError):
+        for known in dict(spec.novelty.get("channels", {})).values():
+            scatter = Scatter(*(np.array(known[name], np.float64) for name in Scatter._fields))
+            spread, limits = scatter.of(1), [limit_for(int(count), known["limits"]) for count in known["limits"]]
+            numbers = [score_of(scatter.mean, spread), *limits, known["std"], known["gain"]]
+            if not (limits and np.isfinite(np.array(numbers, np.float64)).all()):
+                raise ValueError("its numbers are not finite")
 
 
 def _compared(channel: str, look: Look | None, known: Mapping[str, Any], spec: ModelSpec) -> Novelty:
