@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from napari_vstain.core.data.alignment import Alignment, align
 from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION
 from napari_vstain.core.data.building import building
+from napari_vstain.core.data.chunks import WHOLE
 from napari_vstain.core.data.ngff import Limits
 from napari_vstain.core.data.pattern import FilePattern, shown
 from napari_vstain.core.data.pixels import Image, PixelWriter, writing_pixels
@@ -192,7 +193,7 @@ def _provenance(key: str, source: Source, alignment: Alignment) -> dict[str, Any
     files = {channel: [shown(file.path.name) for file in source.files[channel]] for channel in source.channels}
     image = next(iter(source.files.values()))[0].header
     named = {"image": image.name} if image.name else {}
-    return {"position": source.name, "files": files, **named, **alignment.note(key)}
+    return {"position": source.name, "files": files, **named, "chunks": WHOLE, **alignment.note(key)}
 
 
 def _note(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -198,7 +198,8 @@ class PlateWriter:
         nodes.create_group(folder, {}, self._format)
         sizes = chunks or (1, 1, 1, min(shape[3], CHUNK_PX), min(shape[4], CHUNK_PX))
         options: dict[str, Any] = {
-            "shape": shape, "dtype": np.dtype(dtype), "chunks": sizes, "fill_value": 0, "overwrite": True
+            "shape": shape, "dtype": np.dtype(dtype), "chunks": sizes, "fill_value": 0, "overwrite": True,
+            "config": {"write_empty_chunks": True},  # so that a chunk that is not there was lost, or never written
         }  # fmt: skip
         if self._format == 3:
             codec = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")

@@ -1,6 +1,6 @@
 """A position reads its metadata and pixels when they are asked for, and keeps what it read."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_vstain.core.data.attributes import AttributeStore
+from napari_vstain.core.data.attributes import AttributeStore, recorded
 from napari_vstain.core.data.channel_names import told_apart
+from napari_vstain.core.data.chunks import WHOLE, count_missing
 from napari_vstain.core.data.containment import inside
 from napari_vstain.core.data.lengths import Spacing
 from napari_vstain.core.data.ngff import ZYX, ImageMetadata, Limits, parse_image
@@ -105,13 +106,20 @@ class Position:
         ChannelError
             When a channel is missing.
         DatasetError
-            When a chunk is damaged.
+            When a chunk is damaged, or is missing from a store that says that it has all.
         """
         indices = [self.channel_index(name) for name in channels]
+        for name, index in zip(channels, indices, strict=True):
+            if self._is_whole and (name, t) not in self._there:
+                self._check_chunks(name, index, t)
         time = slice(t, t + 1)
         if _consecutive(indices):
             return np.asarray(self.pixels[time, slice(indices[0], indices[-1] + 1), z, y, x][0])
         return np.concatenate([self.pixels[time, slice(index, index + 1), z, y, x][0] for index in indices])
+
+    def missing_chunks(self, channel: str) -> tuple[int, int]:
+        """Return how many chunks of a channel are not on disk, which read as zero, and how many there should be."""
+        return count_missing(self.pixels, self.channel_index(channel))
 
     def attribute(self, key: str) -> Any | None:
         """Return the value of a top-level attribute, or None."""
@@ -145,6 +153,24 @@ class Position:
     def _channels(self) -> tuple[str, ...]:
         named = dict(enumerate(self.metadata.channels))
         return told_apart([named.get(index) for index in range(self.shape[1])])
+
+    @cached_property
+    def _is_whole(self) -> bool:
+        """True when the store says that the position was written with every chunk."""
+        said = recorded(self, "import")
+        return isinstance(said, Mapping) and said.get("chunks") == WHOLE
+
+    @cached_property
+    def _there(self) -> set[tuple[str, int]]:
+        """Frames of which every chunk was seen on disk: channel and time."""
+        return set()
+
+    def _check_chunks(self, name: str, index: int, t: int) -> None:
+        missing, total = count_missing(self.pixels, index, t)
+        if missing:
+            rule = f"lacks {missing} of {total} chunks of {name} at t {t}, so that it was not copied as a whole"
+            raise DatasetError("position", self.key, rule, "copy the dataset again")
+        self._there.add((name, t))
 
     def _coarser(self) -> Iterator[Pixels]:
         """Yield the other resolution levels; they only speed up showing, so one that is missing is done without."""

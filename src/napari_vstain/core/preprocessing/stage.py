@@ -141,7 +141,13 @@ def _measure(channel: _Channel, position: Position, settings: PreprocessSettings
     DatasetError, ChannelError
         When there is nothing to measure, or it cannot be read.
     """
-    position.channel_index(channel.name)
+    missing, total = position.missing_chunks(channel.name)
+    if missing == total:
+        rule = f"has none of its {total} chunks of {channel.name} on disk"
+        raise DatasetError("position", position.key, rule, "copy the dataset again, or leave the position out")
+    if missing:
+        said = f"{missing} of {total} chunks are not on disk and read as empty"
+        channel.warnings.append(f"{channel.name} at {position.key}: {said}; unless they are, copy the dataset again.")
     seen: list[tuple[int, FrameSample]] = []
     for t in range(position.shape[0]):
         for frame in frames(position, channel.name, t):
