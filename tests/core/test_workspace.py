@@ -72,7 +72,13 @@ def test_runs_are_numbered_and_tied_to_their_configuration(tmp_path):
     first, second = experiment.new_run(), experiment.new_run()
     assert (first.number, second.number) == (0, 1)
     assert second.config.name == "training_config1.yml"
-    assert experiment.run() == second
+    with pytest.raises(WorkspaceError, match="nuclei/version_1': has no checkpoint; train again"):
+        experiment.run()
+    for run in (first, second):
+        run.checkpoints.mkdir()
+        (run.checkpoints / "last.ckpt").touch()
+        assert experiment.run() == run
+    second.last.unlink()
     assert experiment.run("version_0") == experiment.run("0") == first
     with pytest.raises(WorkspaceError, match="has no checkpoint"):
         second.checkpoint  # noqa: B018

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from napari_vstain.cli.options import chosen
 from napari_vstain.cli.terminal import Display, counted
-from napari_vstain.cli.verb import StageVerb
+from napari_vstain.cli.verb import StageVerb, find_workspace
 from napari_vstain.core.left_out import outcome
 from napari_vstain.core.models.split import Split
 from napari_vstain.core.progress import Progress
-from napari_vstain.core.settings import Settings, resolve
+from napari_vstain.core.settings import Settings, load_config, resolve
 from napari_vstain.core.training import TrainResult, TrainSettings
 from napari_vstain.core.training.settings import DEFAULT_PRESET
 from napari_vstain.core.workspace import Workspace
@@ -26,6 +26,7 @@ _EXAMPLES = """\
   vstain train cells -e first --sources phase --targets nuclei --epochs 100 --preset unet_large
   vstain train -c models/first/training_config0.yml                         the same run again
   vstain train -c models/first/training_config0.yml --set trainer.max_epochs=5
+  vstain train --resume first/version_0                                     go on where it was stopped or killed
 """
 
 
@@ -76,16 +77,35 @@ class TrainForm(Settings):
     preset: str = Field(DEFAULT_PRESET, title="Preset", description="Network and schedule to start from.")
     seed: int | None = Field(None, ge=0, title="Seed", description="The same seed gives the same run.")
     threads: int | None = Field(None, ge=1, title="Threads", description="CPU threads; all when not given.")
+    resume: str = Field(
+        "",
+        title="Resume",
+        description="Go on with this run, such as first/version_3, from where it was stopped or killed; "
+        "its settings are used, and only --epochs, --threads and --set may change them.",
+    )
 
     def settings(self) -> dict[str, Any]:
         """Return the values of the full settings."""
-        apart = {"normalize", "normalize_targets", "strict", "train_on", "validate_on", "test_on"}
+        apart = {"normalize", "normalize_targets", "strict", "train_on", "validate_on", "test_on", "resume"}
         named = self.model_dump(exclude=apart)
         named |= {"train": self.train_on, "validate": self.validate_on, "test": self.test_on}
         values = TrainSettings.quick(**named).model_dump(mode="json") | {"strict": self.strict}
         levels = {"source": self.normalize, "target": self.normalize_targets}
         chosen = [f"data.init_args.{role}_normalization.level={level}" for role, level in levels.items() if level]
         return resolve(values, chosen) if chosen else values
+
+
+def _going_on(short: dict[str, Any], given: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Return the settings of the run that `--resume` names, with what may be changed of them."""
+    refused = set(short) - {"resume", "experiment", "epochs", "threads"}
+    if refused or given.config is not None:
+        parser.error("--resume uses the run's own settings; change one by --set, such as --set trainer.max_epochs=50")
+    experiment, _, name = str(short["resume"]).rpartition("/")
+    chosen_run = find_workspace(given.workspace).experiment(experiment or short.get("experiment", "")).run(name)
+    epochs = [f"trainer.max_epochs={short['epochs']}"] if "epochs" in short else []
+    values = resolve(load_config(chosen_run.config), [*epochs, *given.overrides])
+    threads = {"threads": short["threads"]} if "threads" in short else {}
+    return {**values, **threads, "experiment": chosen_run.experiment.name, "resume": chosen_run.name}
 
 
 class TrainVerb(StageVerb):
@@ -99,12 +119,26 @@ class TrainVerb(StageVerb):
     def values(self, given: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, Any]:
         """Return the values of the full settings: of the file, or of the form; `--set` is over either."""
         short = chosen(given)
+        if short.get("resume"):
+            return _going_on(short, given, parser)
         if given.config is None:
             self.ask_for_missing(short, parser)
             return resolve(TrainForm.parse(short).settings(), given.overrides)
         if short:
             parser.error("with -c, change a setting by --set, such as --set trainer.max_epochs=5")
         return super().values(given, parser)
+
+    def stopped(self, given: argparse.Namespace, kept: object, display: Display) -> None:
+        """Show what was kept, and say how to go on."""
+        super().stopped(given, kept, display)
+        short = chosen(given)
+        named = str(short.get("resume", "")).rpartition("/")[0] or short.get("experiment")
+        name = named or (load_config(given.config, given.overrides)["experiment"] if given.config else "")
+        runs = find_workspace(given.workspace).experiment(name).runs()
+        if runs and runs[-1].last.is_file():
+            from napari_vstain.core.training.resuming import how_to_go_on
+
+            display.note(how_to_go_on(runs[-1]))
 
     def ask_for_missing(self, values: Any, parser: argparse.ArgumentParser) -> None:
         """Ask only when there is no file, which says itself what it lacks."""
@@ -144,5 +178,5 @@ VERB = TrainVerb(
     report=report,
     positional=("dataset",),
     short={"experiment": "-e"},
-    when_stopped="Stopped; the checkpoint has what was learned so far. `vstain predict` can use it.",
+    when_stopped="Stopped.",
 )

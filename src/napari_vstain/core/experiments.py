@@ -1,10 +1,13 @@
 """An experiment is one name under models, evaluation and deployment; a run is one training in it."""
 
+import errno
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_vstain.core.errors import WorkspaceError
-from napari_vstain.core.files import writing
+from napari_vstain.core.files import remove_leftovers, temporary_beside, writing
+from napari_vstain.core.run_status import RunState, RunStatus, read_status, write_status
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,21 @@ class Run:
         """The folder of checkpoints."""
         return self.folder / "checkpoints"
 
+    def remove(self) -> None:
+        """Delete its folder and its configuration."""
+        self.config.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the epoch with the lowest loss."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that a training goes on from."""
+        return self.checkpoints / "last.ckpt"
+
     @property
     def checkpoint(self) -> Path:
         """The checkpoint to predict with: the best, else the last.
@@ -46,12 +64,41 @@ class Run:
         Raises
         ------
         WorkspaceError
-            When the run has none.
+            When the run has none, or none of a whole epoch.
         """
-        for name in ("best.ckpt", "last.ckpt"):
-            if (self.checkpoints / name).is_file():
-                return self.checkpoints / name
-        raise WorkspaceError("run", self.name, "has no checkpoint", "train it longer, or choose another run")
+        if (found := self._found()) is not None:
+            return found
+        raise WorkspaceError("run", self.label, self.lacks or "has no checkpoint", "train it longer, or choose another")
+
+    @property
+    def status(self) -> RunStatus | None:
+        """How far it came; None for a run from before runs said so."""
+        return read_status(self.folder)
+
+    @property
+    def lacks(self) -> str:
+        """Why it is not chosen as the newest run, as the end of a sentence; empty when it can be.
+
+        A run can when it ended in order, completed or stopped, and learned for a whole epoch; one from before runs
+        said so can when it has a checkpoint.
+        """
+        status = self.status
+        if status is not None and not status.ended:
+            return str(status)
+        if not self.trained:
+            return f"{status}, before the first epoch was finished" if status else "has no checkpoint"
+        return ""
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is a checkpoint to predict with."""
+        return self._found() is not None
+
+    def _found(self) -> Path | None:
+        status = self.status
+        if status is not None and status.epochs == 0 and not self.best.is_file():
+            return None  # what Stop saved in the middle of the first epoch: to go on from, not to predict with
+        return next((path for path in (self.best, self.last) if path.is_file()), None)
 
 
 @dataclass(frozen=True)
@@ -103,30 +150,72 @@ class Experiment:
         return [Run(self, number) for number in numbers]
 
     def run(self, name: str = "") -> Run:
-        """Return the run of that name, or the newest.
+        """Return the run of that name, or the newest that can be predicted with; see `Run.lacks`.
 
         Raises
         ------
         WorkspaceError
             When there is none.
         """
-        runs = [run for run in self.runs() if name in ("", run.name, str(run.number))]
-        if not runs:
-            known = ", ".join(run.name for run in self.runs()) or "no run yet"
+        runs = self.runs()
+        if name:
+            for run in runs:
+                if name in (run.name, str(run.number)):
+                    return run
+        if not runs or name:
+            known = ", ".join(run.name for run in runs) or "no run yet"
             raise WorkspaceError(
                 "run", name or self.name, f"the experiment has {known}", "train one with `vstain train`"
             )
-        return runs[-1]
+        for run in reversed(runs):
+            if not run.lacks:
+                return run
+        newest = runs[-1]
+        remedy = "train again"
+        if newest.last.is_file():
+            remedy = f"go on with it by `vstain train --resume {newest.label}`"
+        raise WorkspaceError("run", newest.label, newest.lacks, remedy)
+
+    def next_run(self) -> Run:
+        """Return what the next run would be; nothing is made."""
+        return Run(self, max((run.number for run in self.runs()), default=-1) + 1)
 
     def new_run(self) -> Run:
         """Return the next run, whose folder is made here so that no other training takes its number."""
+        while not self.claim(run := self.next_run()):
+            pass
+        return run
+
+    def claim(self, run: Run, status: RunStatus | None = None) -> bool:
+        """Make the folder of a run, its status in it; return False when another training has taken its number."""
         with writing(self.logs):
             self.logs.mkdir(parents=True, exist_ok=True)
-            number = max((run.number for run in self.runs()), default=-1) + 1
-            while True:
-                try:
-                    Run(self, number).folder.mkdir()
-                except FileExistsError:
-                    number += 1
-                else:
-                    return Run(self, number)
+            remove_leftovers(self.logs)
+            prepared = temporary_beside(run.folder)
+            prepared.mkdir()
+            try:
+                if status is not None:
+                    write_status(prepared, status)
+                if run.folder.exists():
+                    return False
+                prepared.rename(run.folder)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+                return False
+            finally:
+                shutil.rmtree(prepared, ignore_errors=True)
+        return True
+
+    def remove_empty_runs(self) -> None:
+        """Remove what killed trainings left: runs that saved nothing, and half-written files of those that did."""
+        for run in self.runs():
+            status = run.status
+            if status is None or status.state is not RunState.KILLED:
+                continue
+            for folder in (run.folder, run.checkpoints):
+                remove_leftovers(folder)
+            if not any(run.checkpoints.glob("*.ckpt")):
+                run.remove()

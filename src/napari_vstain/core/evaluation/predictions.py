@@ -135,7 +135,7 @@ def _of_runs(experiment: Experiment, run: str) -> dict[str, ModelSpec]:
     from napari_vstain.core.models.checkpoint import load_spec
 
     newest = experiment.run(run)
-    runs = [newest] if run else [one for one in reversed(experiment.runs()) if _trained(one)]
+    runs = [newest] if run else [one for one in reversed(experiment.runs()) if one.trained]
     return {one.name: load_spec(one.checkpoint) for one in runs or [newest]}
 
 
@@ -147,10 +147,6 @@ def _of_file(model: Path) -> dict[str, ModelSpec]:
     from napari_vstain.core.models.checkpoint import load_spec
 
     return {"": load_spec(model)}
-
-
-def _trained(run: Run) -> bool:
-    return any((run.checkpoints / name).is_file() for name in ("best.ckpt", "last.ckpt"))
 
 
 def _record(store: Dataset, key: str) -> Mapping[str, Any]:

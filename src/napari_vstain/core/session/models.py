@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from napari_vstain.core.errors import WorkspaceError
 from napari_vstain.core.experiments import Run
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.workspace import Workspace
@@ -89,9 +88,9 @@ def chosen_model(model: Model) -> dict[str, Any]:
 
 
 def runs_of(workspace: Workspace) -> list[Run]:
-    """Return the runs that have a checkpoint, newest first."""
-    runs = [run for name in workspace.experiments() for run in workspace.experiment(name).runs()]
-    return sorted(filter(_has_checkpoint, runs), key=lambda run: run.checkpoint.stat().st_mtime, reverse=True)
+    """Return the runs that have a checkpoint, newest first; those that still go on or were killed come last."""
+    runs = [run for name in workspace.experiments() for run in workspace.experiment(name).runs() if run.trained]
+    return sorted(runs, key=lambda run: (not run.lacks, run.checkpoint.stat().st_mtime), reverse=True)
 
 
 def _told(model: Model) -> dict[str, Any]:
@@ -99,10 +98,3 @@ def _told(model: Model) -> dict[str, Any]:
     if model.elsewhere is None:
         return {}
     return {"spec": model.spec} if model.path.suffix == ".onnx" else {"elsewhere": model.elsewhere}
-
-
-def _has_checkpoint(run: Run) -> bool:
-    try:
-        return run.checkpoint.is_file()
-    except WorkspaceError:
-        return False

@@ -127,7 +127,9 @@ class PatchDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainingBatches:
         """Return the random batches of an epoch."""
         seed = self.seed + 1_000_003 * int(getattr(self.trainer, "global_rank", 0) or 0)
-        return TrainingBatches(self.training, len(self.sources), self.batches_per_epoch, seed, self._epoch)
+        return TrainingBatches(
+            self.training, len(self.sources), self.batches_per_epoch, seed, self._epoch, self._learned
+        )
 
     def val_dataloader(self) -> ValidationBatches | list[Any]:
         """Return the fixed batches of the validation positions, or nothing."""
@@ -135,6 +137,9 @@ class PatchDataModule(LightningDataModule):
 
     def _epoch(self) -> int:
         return int(self.trainer.current_epoch) if self.trainer else 0
+
+    def _learned(self) -> int:
+        return int(self.trainer.fit_loop.epoch_loop.batch_progress.current.completed) if self.trainer else 0
 
     def _open(self) -> Dataset:
         path = Path(self.path).expanduser()

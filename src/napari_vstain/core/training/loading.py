@@ -24,17 +24,29 @@ class TrainingBatches:
     ----------
     epoch : callable
         Returns the number of the epoch that begins.
+    learned : callable
+        Returns how many batches of that epoch are behind it, when a training goes on in its middle.
     """
 
-    def __init__(self, reader: PatchReader, sources: int, count: int, seed: int, epoch: Callable[[], int]) -> None:
-        self.reader, self.sources, self.count, self.seed, self.epoch = reader, sources, count, seed, epoch
+    def __init__(
+        self,
+        reader: PatchReader,
+        sources: int,
+        count: int,
+        seed: int,
+        epoch: Callable[[], int],
+        learned: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.reader, self.sources, self.count, self.seed = reader, sources, count, seed
+        self.epoch, self.learned = epoch, learned
 
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch = self.epoch()  # asked for the first batch: Lightning makes its iterator before it resumes a checkpoint
-        makers = (lambda index=index: self._make(epoch, index) for index in range(self.count))
+        # Asked for the first batch: Lightning makes its iterator before it resumes a checkpoint.
+        epoch, first = self.epoch(), self.learned()
+        makers = (lambda index=index: self._make(epoch, index) for index in range(first, self.count))
         yield from made_ahead(makers, self.reader.settings.prefetch)
 
     def _make(self, epoch: int, index: int) -> Batch:

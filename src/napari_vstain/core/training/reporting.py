@@ -1,15 +1,19 @@
 """The only contact of a fit with whoever runs it: it reports, it stops within a batch, it writes whole files."""
 
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from napari_vstain.core.errors import SettingsError
+from napari_vstain.core.experiments import Run
 from napari_vstain.core.files import atomically
 from napari_vstain.core.progress import Progress
+from napari_vstain.core.run_status import RunState, StatusWriter, check_there
 from napari_vstain.core.training.module import TRAIN_LOSS, VALIDATION_LOSS
 from napari_vstain.core.training.results import BatchLoss, EpochLosses
 
@@ -20,10 +24,40 @@ class Reporter(Callback):
     On the way out of a fit that stops early, it saves ``last.ckpt``.
     """
 
-    def __init__(self, progress: Progress, last: Path) -> None:
-        self.progress, self.last = progress, last
+    run: Run
+    status: StatusWriter
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.batches = 0
+        """Learned from in this process."""
         self.epochs = 0
+        """Finished, those before the training was resumed included."""
         self.best_loss = nan
+        self._random: Tensor | None = None
+
+    def writes(self, run: Run, status: StatusWriter) -> None:
+        """Say where it saves, and where it says how far it is."""
+        self.run, self.status = run, status
+
+    def ended(self, state: RunState, reason: str = "") -> None:
+        """Write what became of the training."""
+        self.status.say(state=state, epochs=self.epochs, best_loss=self.best_loss, reason=reason)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a training needs to go on as if it had not been interrupted."""
+        return {
+            "epochs": self.epochs,
+            "best_loss": self.best_loss,
+            "random": torch.get_rng_state(),
+            "run": self.run.label,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned; the best loss only of the same run."""
+        self.epochs, self._random = int(state_dict["epochs"]), state_dict["random"]
+        if state_dict["run"] == self.run.label:
+            self.best_loss = float(state_dict["best_loss"])
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the token."""
@@ -31,7 +65,9 @@ class Reporter(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say how many batches there are."""
-        left = trainer.estimated_stepping_batches - trainer.global_step
+        if self._random is not None:
+            torch.set_rng_state(self._random)
+        left = _batches_left(trainer)
         self.progress.phase("Training", left if isfinite(left) else None, "batches")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -42,6 +78,8 @@ class Reporter(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Report the loss of a batch."""
+        self.batches += 1
+        check_there(self.run.folder)
         loss = float(outputs["loss"])
         if not isfinite(loss):
             rule = f"became {loss} at step {trainer.global_step}"
@@ -72,11 +110,25 @@ class Reporter(Callback):
         judged = losses.train_loss if losses.validation_loss is None else losses.validation_loss
         self.best_loss = judged if not judged >= self.best_loss else self.best_loss
         self.progress.produce(losses)
+        self.status.say(epochs=self.epochs, best_loss=self.best_loss)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save what was learned so far."""
-        if trainer.global_step > 0 and trainer.is_global_zero:
-            trainer.save_checkpoint(self.last)
+        check_there(self.run.folder)
+        if self.batches and trainer.is_global_zero:
+            trainer.save_checkpoint(self.run.last)
+
+
+def _batches_left(trainer: Trainer) -> float:
+    """Return how many batches there are still to learn from; infinite when only time ends it."""
+    loop = trainer.fit_loop
+    by_steps = by_epochs = inf
+    if trainer.max_steps >= 0:
+        by_steps = (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
+    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+        epochs = trainer.max_epochs - trainer.current_epoch
+        by_epochs = trainer.num_training_batches * epochs - loop.epoch_loop.batch_progress.current.processed
+    return max(min(by_steps, by_epochs), 0)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -17,7 +17,7 @@ class TrainSettings(Settings):
     """A LightningCLI file, with the experiment that the run belongs to.
 
     Networks, losses, optimizers, schedules and callbacks are named by their import paths, as ``class_path`` and
-    ``init_args``. The file without `experiment`, `threads` and `strict` works with plain LightningCLI.
+    ``init_args``. The file without `experiment`, `threads`, `strict` and `resume` works with plain LightningCLI.
     """
 
     experiment: str = Field(title="Experiment", description="The folder under models/ that the run goes to.")
@@ -37,6 +37,9 @@ class TrainSettings(Settings):
     )
     ckpt_path: str | None = Field(
         None, title="Resume from", description="A checkpoint of an earlier run to go on from, weights and optimizer."
+    )
+    resume: str = Field(
+        "", title="Resume", description="Run of the experiment to go on with, from where it was stopped or killed."
     )
 
     @classmethod
@@ -103,7 +106,7 @@ class TrainSettings(Settings):
 
     def lightning(self) -> dict[str, Any]:
         """Return the file as plain LightningCLI reads it."""
-        return self.model_dump(mode="json", exclude={"experiment", "threads", "strict", "ckpt_path"})
+        return self.model_dump(mode="json", exclude={"experiment", "threads", "strict", "ckpt_path", "resume"})
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

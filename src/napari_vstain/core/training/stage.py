@@ -3,35 +3,36 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from napari_vstain.core.errors import ModelError, SettingsError
-from napari_vstain.core.experiments import Run
+from napari_vstain.core.errors import SettingsError, StorageError
+from napari_vstain.core.experiments import Experiment, Run
 from napari_vstain.core.files import check_writable, writing
-from napari_vstain.core.models.checkpoint import load_spec, read_checkpoint
+from napari_vstain.core.models.checkpoint import load_spec
 from napari_vstain.core.models.networks import allow_trained
 from napari_vstain.core.models.spec import Dimensions, ModelSpec
+from napari_vstain.core.owners import Owner
 from napari_vstain.core.progress import Cancelled, Progress
+from napari_vstain.core.run_status import RunState, RunStatus, StatusWriter
 from napari_vstain.core.settings import save_config
 from napari_vstain.core.training.data import PatchDataModule
 from napari_vstain.core.training.description import describe
-from napari_vstain.core.training.module import TRAIN_LOSS, VALIDATION_LOSS, StainingModule
+from napari_vstain.core.training.fitting import check_optimizer, make_trainer, refused
+from napari_vstain.core.training.module import StainingModule
 from napari_vstain.core.training.parsing import Parts, build
-from napari_vstain.core.training.reporting import AtomicCheckpointIO, Reporter
+from napari_vstain.core.training.reporting import Reporter
+from napari_vstain.core.training.resolving import resolved, with_seed
 from napari_vstain.core.training.results import TrainResult
+from napari_vstain.core.training.resuming import check_epochs_left, how_to_go_on, resumable, take_over
 from napari_vstain.core.training.settings import TrainSettings
 from napari_vstain.core.workspace import Workspace
 
-BEST, LAST = "best.ckpt", "last.ckpt"
 _LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning")
-_OUR_ARGUMENTS = ("callbacks", "logger", "plugins", "enable_progress_bar", "enable_model_summary", "default_root_dir")
 
 
 def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> TrainResult:
@@ -39,96 +40,110 @@ def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> Tr
 
     The package of the user's own network is allowed from then on: model files may name it on this computer.
 
-    The run's folder holds Lightning's logs and ``checkpoints/best.ckpt`` and ``last.ckpt``; the settings are saved
-    beside it as ``training_config<N>.yml``, and as plain LightningCLI reads them in the folder's ``config.yaml``.
-    `progress` is told of every batch, and produces `BatchLoss` and `EpochLosses`.
+    The run's folder holds Lightning's logs, ``checkpoints/best.ckpt`` and ``last.ckpt``, and ``status.json``, which
+    says what became of it; the settings, all that was chosen filled in, are saved beside it as
+    ``training_config<N>.yml``, and as plain LightningCLI reads them in the folder's ``config.yaml``. A run that fails
+    before its first batch leaves nothing. `progress` is told of every batch, and produces `BatchLoss` and
+    `EpochLosses`.
 
     Raises
     ------
     Cancelled
-        When it was stopped, within one batch; `kept` is the TrainResult, or None if nothing was learned yet.
+        When it was stopped, within one batch; `kept` is the TrainResult, or None if no epoch was finished yet.
     SettingsError, ChannelError, DatasetError, ModelError
         When settings, data and network do not fit; nothing is written then.
     StorageError
         When the disk takes no checkpoint.
+    WorkspaceError
+        When there is no such run to go on with.
     """
+    experiment = workspace.experiment(settings.experiment)
+    resumed = resumable(experiment, settings.resume) if settings.resume else None
     with _quiet(), _threads(settings.threads):
         progress.phase("Starting")
+        settings = with_seed(settings)
         parts = build(settings)
         model, data = _checked(parts)
         allow_trained(parts.config["model"]["init_args"]["network"])
         data.workspace, data.report, data.strict = workspace, progress, settings.strict
         data.setup("fit")
-        settings = _resolved(settings, data)
         spec = describe(model.network, parts.config["model"]["init_args"]["network"], data)
-        _check_resume(settings.ckpt_path)
-        check_writable(workspace.experiment(settings.experiment).models)
-        run = workspace.experiment(settings.experiment).new_run()
+        check_optimizer(model)
+        start = str(resumed.last) if resumed else settings.ckpt_path
+        if start is not None:
+            check_epochs_left(start, parts.trainer)
+        check_writable(experiment.models)
+        _tidy(experiment, resumed, progress)
+        reporter = Reporter(progress)
+        run, trainer = _begin(parts, data, experiment, reporter, resumed)
         model.spec = _in_run(spec, run)
-        _save_settings(settings, parts, run, str(data.dataset.path))
-        return _fit(settings, parts, model, data, run, progress)
+        try:
+            _save_settings(resolved(settings, data, torch.get_num_threads()), run, str(data.dataset.path))
+            return _fit(model, data, trainer, run, reporter, start)
+        except MisconfigurationException as error:
+            raise refused(parts, error) from error
+        finally:
+            if resumed is None and reporter.batches == 0:
+                run.remove()
+
+
+def _begin(
+    parts: Parts, data: PatchDataModule, experiment: Experiment, reporter: Reporter, resumed: Run | None
+) -> tuple[Run, Trainer]:
+    """Return the run and its Trainer, which is built before the run's folder is made."""
+    limit = parts.trainer.get("max_epochs")
+    asked = None if limit in (None, -1) else int(limit)
+    status = RunStatus(RunState.RUNNING, epochs_asked=asked, owner=str(Owner.me()))
+    if resumed is not None:
+        trainer = make_trainer(parts, data, resumed, reporter)
+        reporter.writes(resumed, take_over(resumed, status))
+        return resumed, trainer
+    while True:
+        run = experiment.next_run()
+        trainer = make_trainer(parts, data, run, reporter)
+        if experiment.claim(run, status):
+            reporter.writes(run, StatusWriter(run.folder, status))
+            return run, trainer
 
 
 def _fit(
-    settings: TrainSettings, parts: Parts, model: StainingModule, data: PatchDataModule, run: Run, progress: Progress
+    model: StainingModule, data: PatchDataModule, trainer: Trainer, run: Run, reporter: Reporter, start: str | None
 ) -> TrainResult:
-    reporter = Reporter(progress, run.checkpoints / LAST)
-    trainer = _trainer(parts, data, run, reporter)
     if model.spec and model.spec.dimensions is Dimensions.TWO:
         model.network.to(memory_format=torch.channels_last)
     try:
-        with writing(run.folder):
-            trainer.fit(model, datamodule=data, ckpt_path=settings.ckpt_path, weights_only=True)
+        with reporter.status.beating(), writing(run.folder):
+            try:
+                trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
+            finally:
+                for logger in trainer.loggers:
+                    logger.finalize("finished")
+        reporter.ended(RunState.COMPLETED)
     except (Cancelled, SIGTERMException) as stop:  # Lightning turns a SIGTERM into an exit that looks like success
-        raise Cancelled(_result(run, data, reporter, stopped=True) if trainer.global_step else None) from stop
-    finally:
-        for logger in trainer.loggers:
-            logger.finalize("finished")
+        reporter.ended(RunState.STOPPED)
+        raise Cancelled(_result(run, data, reporter, stopped=True) if reporter.epochs else None) from stop
+    except BaseException as error:
+        with suppress(StorageError):  # the disk may be full, or the folder gone: the first error is the one to tell
+            reporter.ended(RunState.FAILED, reason=str(error))
+            if run.last.is_file():
+                reporter.progress.note(how_to_go_on(run))
+        raise
     return _result(run, data, reporter, stopped=False)
 
 
-def _trainer(parts: Parts, data: PatchDataModule, run: Run, reporter: Reporter) -> Trainer:
-    given = {name: value for name, value in parts.trainer.items() if name not in _OUR_ARGUMENTS}
-    given |= {"num_sanity_val_steps": 0} | ({} if data.validation else {"limit_val_batches": 0})
-    watched = VALIDATION_LOSS if data.validation else f"{TRAIN_LOSS}_epoch"
-    best, last = _saver(run, BEST, watched), _saver(run, LAST, None)  # Lightning's save_last repeats the best
-    place = {"save_dir": run.experiment.models, "name": run.experiment.logs.name, "version": run.number}
-    theirs = parts.trainer.get("logger")
-    extra = [theirs] if theirs and not isinstance(theirs, (bool, list)) else theirs if isinstance(theirs, list) else []
-    return Trainer(
-        **given,
-        callbacks=[*_listed(parts.trainer.get("callbacks")), reporter, best, last],
-        logger=[TensorBoardLogger(**place), CSVLogger(**place), *extra],
-        plugins=[*_listed(parts.trainer.get("plugins")), AtomicCheckpointIO()],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=run.folder,
-    )
-
-
-def _saver(run: Run, name: str, monitor: str | None) -> ModelCheckpoint:
-    """Return what saves the epoch with the lowest `monitor`, or the newest one when nothing is monitored."""
-    return ModelCheckpoint(
-        run.checkpoints,
-        name.removesuffix(".ckpt"),
-        monitor=monitor,
-        enable_version_counter=False,
-        save_on_exception=False,
-        save_on_train_epoch_end=True,
-    )
+def _tidy(experiment: Experiment, resumed: Run | None, progress: Progress) -> None:
+    """Remove what killed trainings of the experiment left behind, and say which can be gone on with."""
+    experiment.remove_empty_runs()
+    for run in experiment.runs():
+        status = run.status
+        if run != resumed and status is not None and status.state is RunState.KILLED:
+            progress.note(how_to_go_on(run))
 
 
 def _result(run: Run, data: PatchDataModule, reporter: Reporter, stopped: bool) -> TrainResult:
     spec = load_spec(run.checkpoint)
     said = (data.left_out, data.notes)
     return TrainResult(run, run.checkpoint, spec, reporter.epochs, reporter.best_loss, stopped, *said)
-
-
-def _resolved(settings: TrainSettings, data: PatchDataModule) -> TrainSettings:
-    """Return the settings with what the images decided: how targets are normalized."""
-    given = settings.data.get("init_args", {})
-    decided = {"target_normalization": data.target_normalization.model_dump(mode="json")}
-    return settings.model_copy(update={"data": {**settings.data, "init_args": {**given, **decided}}})
 
 
 def _checked(parts: Parts) -> tuple[StainingModule, PatchDataModule]:
@@ -141,27 +156,18 @@ def _checked(parts: Parts) -> tuple[StainingModule, PatchDataModule]:
     return parts.model, parts.data
 
 
-def _check_resume(path: str | None) -> None:
-    if path is not None and "optimizer_states" not in read_checkpoint(path, lazily=True):
-        raise ModelError("checkpoint", path, "cannot be resumed", "choose a checkpoint of an earlier run")
-
-
 def _in_run(spec: ModelSpec, run: Run) -> ModelSpec:
     training = {"experiment": run.experiment.name, "run": run.name, "config": run.config.name, **spec.training}
     return spec.model_copy(update={"name": run.label, "training": training})
 
 
-def _save_settings(settings: TrainSettings, parts: Parts, run: Run, dataset: str) -> None:
+def _save_settings(settings: TrainSettings, run: Run, dataset: str) -> None:
     """Save the file that makes this run again, and the same as plain LightningCLI reads it."""
     header = f"run: {run.name}, in {run.folder.relative_to(run.experiment.root)}"
-    save_config(settings.model_dump(mode="json"), run.config, header)
+    save_config(settings.model_dump(mode="json", exclude={"resume"}), run.config, header)
     plain = settings.lightning()
     plain["data"] = {**plain["data"], "init_args": {**plain["data"].get("init_args", {}), "dataset": dataset}}
     save_config(plain, run.folder / "config.yaml", f"run: {run.name}, made from {run.config.name}")
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value] if value else []
 
 
 @contextmanager
@@ -199,6 +205,7 @@ _ADVICE: tuple[tuple[type[Warning], str], ...] = (
     (UserWarning, r"You defined a `validation_step` but have no `val_dataloader`"),
     (UserWarning, r".*GPU available but not used"),
     (UserWarning, r"The dirpath has changed from"),
+    (UserWarning, r"You're resuming from a checkpoint that ended before the epoch ended"),  # our batches go on there
     (FutureWarning, r"`isinstance\(treespec, LeafSpec\)` is deprecated"),
     (UserWarning, r".*Starting from v1.9.0, `tensorboardX`"),
 )
