@@ -1,14 +1,13 @@
-"""Where tiles cannot see all that the network sees, the difference that makes is measured, and named."""
+"""A halo that is smaller than the exact one, where that does not fit: as small as an error on a test pattern allows."""
 
 from math import isqrt
 
 import numpy as np
 
-from napari_vstain.core.inference.blend import Blender
 from napari_vstain.core.inference.compute import run_tile
 from napari_vstain.core.inference.engines.base import Array, Engine
-from napari_vstain.core.inference.sources import ArraySource, read_reflected, whole
-from napari_vstain.core.inference.tiles import Region, TilePlan, plan_tiles
+from napari_vstain.core.inference.sources import ArraySource, read_reflected
+from napari_vstain.core.inference.tiles import plan_tiles
 from napari_vstain.core.models.padding import round_up
 from napari_vstain.core.models.spec import ZYX, ModelSpec
 
@@ -51,23 +50,6 @@ def measured_halo(engine: Engine, spec: ModelSpec, pixels: int) -> tuple[ZYX, fl
         halo *= 2
 
 
-def blend_error(engine: Engine, plan: TilePlan, pixels: int) -> float:
-    """Return the relative RMS of blended tiles against the whole, both of a test pattern that fits in memory."""
-    spec = plan.spec
-    stride, slices = max(spec.stride[1:]), max(spec.z_window, 1) + 2 * spec.halo[0]
-    room = isqrt(max(pixels // slices, 1)) - 2 * max(spec.halo[1:])
-    side = max(min(room, LARGEST_PX, 2 * max(plan.size[1:])) // stride * stride, stride)
-    half = round_up(max(side // 2, 1), stride)
-    margin = min(plan.margin, half // 2 // stride * stride)
-    pattern = ArraySource(_pattern(spec, side))
-    shape = pattern.shape[1:]
-    once = plan_tiles(shape, spec, (shape[0], round_up(side, stride), round_up(side, stride)))
-    reference = _assembled(engine, once, pattern)
-    return _relative_rms(
-        _assembled(engine, plan_tiles(shape, spec, (shape[0], half, half), margin=margin), pattern), reference
-    )
-
-
 def _core(engine: Engine, spec: ModelSpec, pattern: ArraySource, core: int, start: int, halo: int) -> Array:
     shape = pattern.shape[1:]
     plan = plan_tiles(shape, spec, (shape[0], core, core), halo=(spec.halo[0], halo, halo))
@@ -75,17 +57,6 @@ def _core(engine: Engine, spec: ModelSpec, pattern: ArraySource, core: int, star
     tile = plan.tile_over((slice(0, shape[0]), side, side))
     outputs = run_tile(engine, plan, tile, np.ascontiguousarray(read_reflected(pattern, tile.read)), None)
     return np.concatenate([outputs[output.task].ravel() for output in spec.outputs])
-
-
-def _assembled(engine: Engine, plan: TilePlan, pattern: ArraySource) -> Array:
-    output, blender = plan.spec.outputs[0], Blender(plan)
-    region: Region = plan.output_region(whole(plan.shape), output)
-    result = np.zeros((len(output.channels), *(part.stop for part in region)), np.float32)
-    for tile in plan:
-        block = np.ascontiguousarray(read_reflected(pattern, tile.read))
-        for owner, values in blender.add(tile, run_tile(engine, plan, tile, block, None)):
-            result[(slice(None), *owner.outputs[output.task])] = values[output.task]
-    return result
 
 
 def _relative_rms(values: Array, reference: Array) -> float:

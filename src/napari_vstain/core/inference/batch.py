@@ -156,7 +156,7 @@ def begin_or_end(work: Opened, which: int, outcome: Outcome, progress: Progress,
 def finish(work: Opened, outcome: Outcome, progress: Progress) -> None:
     """Note that all that was asked of a position is on disk."""
     key, count = work.position.key, work.store.bad_pixels
-    caveat = work.batch.predictor.caveat(work.plan)
+    caveat = _caveat(work)
     work.store.warnings = [f"{key}: {said}" for said in (*_unlike(work), caveat) if said]
     if count:
         said = f"{key}: {count} pixels are NaN or infinite in a source; they are NaN in the prediction"
@@ -167,6 +167,15 @@ def finish(work: Opened, outcome: Outcome, progress: Progress) -> None:
     outcome.positions.append(key)
     outcome.warnings += work.store.warnings
     progress.produce(PositionPredicted(key, tuple(work.store.warnings)))
+
+
+def _caveat(work: Opened) -> str:
+    """Return what a position's tiles cost in exactness, at the first timepoint that is predicted."""
+    times = range(*work.batch.area.t.indices(work.position.shape[0]))
+    if not times or (work.plan.halo == work.batch.predictor.spec.halo and not work.plan.margin):
+        return ""
+    source = PositionSource(work.position, work.batch.channels, times[0])
+    return work.batch.predictor.caveat(work.plan, source, work.scaling(times[0]))
 
 
 def _unlike(work: Opened) -> list[str]:

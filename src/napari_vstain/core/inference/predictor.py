@@ -6,17 +6,19 @@
     stains = predictor.predict(array)                # (C, Y, X) or (C, Z, Y, X), raw -> {task: float32 array}
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_vstain.core.errors import ChannelError, DatasetError
+from napari_vstain.core.errors import ChannelError, DatasetError, TilingError
 from napari_vstain.core.inference.augment import UNCERTAINTY, Augmentation, AugmentedEngine, uncertainties
 from napari_vstain.core.inference.blend import Blender, with_neighbours
 from napari_vstain.core.inference.blocks import Block, read_block, statistics_of_sources
 from napari_vstain.core.inference.engines import Array, Engine, OutOfMemory
+from napari_vstain.core.inference.estimate import LEAST_PX, estimated_error
 from napari_vstain.core.inference.loading import load_predictor, rebuilt, reloaded
 from napari_vstain.core.inference.normalize import Scaling, source_scaling, target_scaling
 from napari_vstain.core.inference.regions import bad_in_output, inside, put
@@ -153,6 +155,38 @@ class Predictor(TileRunner):
             progress.advance()
         return results
 
+    def caveat(self, plan: TilePlan, source: Source, scaling: Scaling | None = None) -> str:
+        """Return one sentence on what a plan's tiles cost in exactness on this image, at most; "" if nothing.
+
+        Parameters
+        ----------
+        source : Source
+            The image that the plan is of.
+        scaling : Scaling, optional
+            How it is normalized.
+        """
+        if plan.halo == self.spec.halo and not plan.margin:
+            return ""
+        if plan.margin:
+            why = "the model's tiles are no exact parts of the whole image, and are blended"
+        else:
+            saw = max(plan.halo[1:])
+            why = f"the model looks {max(self.spec.halo[1:])} px far and tiles see {saw} px"
+        known = scaling or self.scaling(None, source)
+        pixels = self.pixels_at_once
+
+        def predict(part: TilePlan, tile: Tile, of: Source) -> dict[str, Array]:
+            return self.run(part, tile, self.block(of, known, tile).values, None)
+
+        while pixels > LEAST_PX:
+            try:
+                error = estimated_error(predict, plan, source, pixels)
+            except (OutOfMemory, TilingError):
+                pixels //= 4
+                continue
+            return f"{why}: a relative error of at most about {_rounded_up(error):.1g}"
+        return f"{why}: by how much they differ cannot be estimated in this memory"
+
     def check(self, image: Any, spacing_um: Sequence[float | None] | None = None) -> list[str]:
         """Return one sentence for each way in which an input looks unlike the training data: `trust.check_input`."""
         from napari_vstain.core.inference.trust import check_input
@@ -208,6 +242,14 @@ class Predictor(TileRunner):
         if block.bad is not None:
             values[:, bad_in_output(plan, block.tile, block.bad, output)] = np.nan
         return values
+
+
+def _rounded_up(number: float) -> float:
+    """Return a number with one digit that is no less."""
+    if not 0 < number < math.inf:
+        return number
+    digit = 10.0 ** math.floor(math.log10(number))
+    return math.ceil(number / digit) * digit
 
 
 def _zyx(source: Source) -> ZYX:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from napari_vstain.core.errors import TilingError
-from napari_vstain.core.inference.approximation import blend_error, measured_halo
+from napari_vstain.core.inference.approximation import measured_halo
 from napari_vstain.core.inference.compute import halves, run_tile
 from napari_vstain.core.inference.engines.base import Array, Engine, OutOfMemory
 from napari_vstain.core.inference.memory import pixels_at_once, tile_size
@@ -77,19 +77,6 @@ class TileRunner:
             return plan_tiles(shape, self.spec, size, z_step=z_step, halo=self._measured_halo(pixels)[0])
         strides = max(self.spec.stride[1:])
         return plan_tiles(shape, self.spec, size, margin=min(size[1:]) // 4 // strides * strides, z_step=z_step)
-
-    def caveat(self, plan: TilePlan) -> str:
-        """Return one sentence on what a plan's tiles cost in exactness, measured on a test pattern; "" if nothing."""
-        if plan.halo != self.spec.halo:
-            halo, error = self._measured_halo(self.pixels_at_once)
-            saw = f"the model looks {max(self.spec.halo[1:])} px far and tiles see {max(halo[1:])} px"
-            return f"{saw}: a relative error of about {error:.1g}"
-        if plan.margin:
-            error = self._measured("blend", lambda: blend_error(self.engine, plan, self.pixels_at_once))
-            return (
-                f"the model looks across the whole image and tiles are blended: a relative error of about {error:.1g}"
-            )
-        return ""
 
     @property
     def pixels_at_once(self) -> int:

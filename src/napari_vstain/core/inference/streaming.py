@@ -118,7 +118,9 @@ class Stream:
     @property
     def caveat(self) -> str:
         """One sentence on what the tiles cost in exactness, or "": see `Predictor.caveat`. It may take seconds."""
-        return self.predictor.caveat(self.plan)
+        if self.plan.halo == self.predictor.spec.halo and not self.plan.margin:
+            return ""
+        return self.predictor.caveat(self.plan, self.predictor.source(self._array, 0), self._scaling(0))
 
     def look_at(self, view: Area) -> None:
         """Go on with what is left from the centre of `view` outward; from any thread, returns at once."""
