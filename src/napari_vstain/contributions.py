@@ -29,11 +29,13 @@ def read_first_position(path: str | Sequence[str]) -> list[LayerData]:
     Raises
     ------
     DatasetError
-        When the store is damaged.
+        When the store is damaged, or one of predictions in which nothing is predicted yet.
     """
     from napari_vstain.core.data import open_dataset
+    from napari_vstain.core.data.predicted import open_predictions, shared_at
 
-    dataset = open_dataset(_only(path))
+    folder = _only(path)
+    dataset = open_predictions(folder) if shared_at(folder) else open_dataset(folder)
     return layers_of(dataset, next(iter(dataset.positions.values())))
 
 

@@ -136,7 +136,7 @@ def test_the_onnx_file_alone_says_what_it_is_and_predicts_the_same(study):
 
 def test_every_stage_saves_what_replays_it(study):
     saved = {path.name for path in study.root.rglob("*.yml")}
-    stages = ("import_config", "preprocess_config", "training_config0", "predict_config", "evaluate_config")
+    stages = ("import_config", "preprocess_config", "training_config0", "predictions", "metrics")
     assert saved >= {f"{stage}.yml" for stage in (*stages, "deployment_config")}
 
 
@@ -146,8 +146,8 @@ def test_replaying_gives_the_same_result(study, tmp_path):
     first = study.experiment("first")
     place = ("-w", again.root)
     run("train", "-c", first.run().config, *place)
-    run("predict", "-c", first.evaluation / "predict_config.yml", *place)
-    run("evaluate", "-c", first.evaluation / "evaluate_config.yml", *place)
+    run("predict", "-c", first.evaluation / "predictions.yml", *place)
+    run("evaluate", "-c", first.evaluation / "metrics.yml", *place)
     same = again.experiment("first")
     np.testing.assert_array_equal(prediction(same.predictions()), prediction(first.predictions()))
     pd.testing.assert_frame_equal(pd.read_csv(same.metrics), pd.read_csv(first.metrics))

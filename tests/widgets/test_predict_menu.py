@@ -148,7 +148,7 @@ def test_the_whole_plate_is_saved_with_the_settings_that_make_it_again(section, 
     predictor = load_predictor(checkpoint)
     for key, image in made.items():
         np.testing.assert_allclose(image, expected(predictor, plate, key), rtol=1e-4, atol=0.05)
-    config = load_config(study.experiment("untrained").evaluation / "predict_config.yml")
+    config = load_config(study.experiment("untrained").evaluation / "predictions.yml")
     assert Path(config["model"]) == checkpoint
     assert len(config["positions"]) == 6
 
@@ -196,7 +196,7 @@ def test_a_batch_is_resampled_when_the_box_is_ticked_and_says_so_when_it_is_not(
     if not resample:
         assert section.trust.offer.text().startswith("Resample")
         assert "Choose “Resample”" in said
-    assert load_config(study.experiment("coarse").evaluation / "predict_config.yml")["resample"] is resample
+    assert load_config(study.experiment("coarse").evaluation / "predictions.yml")["resample"] is resample
 
 
 @pytest.fixture

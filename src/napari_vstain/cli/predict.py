@@ -1,6 +1,6 @@
 """`vstain predict`: stain images with a trained model."""
 
-from napari_vstain.cli.terminal import Display, counted
+from napari_vstain.cli.terminal import Display, counted, duration
 from napari_vstain.cli.verb import StageVerb
 from napari_vstain.core.inference import PredictResult, PredictSettings, run
 
@@ -12,14 +12,24 @@ _EXAMPLES = """\
   vstain predict cells -e first                            every position, newest run of experiment `first`
   vstain predict cells -e first --positions B/03/0 B/03/1
   vstain predict cells -e first --existing overwrite       compute again what is there
+  vstain predict cells -e first --init                     only make the store, for many processes to fill
   vstain predict /data/plate.zarr -e other --model model.onnx
 """
 
 
 def report(result: PredictResult, display: Display) -> None:
-    """Show what was predicted, by what, and what to be careful with."""
+    """Show what was predicted, by what, and what to be careful with; or what it will take, if nothing was."""
     for warning in result.warnings:
         display.note(f"Careful: {warning}")
+    if result.forecasts:
+        rows = [
+            [one.position, f"{one.megapixels:.1f}", f"{one.memory_bytes / 2**30:.1f}", duration(one.seconds)]
+            for one in result.forecasts
+        ]
+        title = f"Made for {counted(len(rows), 'position')}; {result.engine} takes about"
+        display.table(title, ["position", "Mpx", "GB of memory", "time"], rows)
+        display.made({"predictions": result.store, "positions": result.listing, "settings": result.config})
+        return
     display.note(
         f"Predicted {counted(len(result.positions), 'position')} "
         f"({result.megapixels:.1f} Mpx now) with {result.engine}."

@@ -14,7 +14,8 @@ R = TypeVar("R", covariant=True)
 class Stage(Protocol[S, R]):
     """``run(settings, workspace, progress) -> Result``: what command line, dock and cluster call.
 
-    A stage saves its settings as ``<stage>_config.yml`` beside its result, checks the progress's token
+    A stage resolves its settings, so that each has its value, and saves them beside its result, one file a result:
+    ``-c`` with it gives the same result, whatever was done since. It checks the progress's token
     between batches or tiles, and raises `Cancelled(kept=Result)` after it saved what it had.
     """
 

@@ -102,9 +102,10 @@ class Workspace:
         return path.absolute() if name and is_path else self.dataset(name)
 
     def name_of(self, store: Path) -> str:
-        """Return a dataset's name here, which stays when the workspace moves; else its path."""
+        """Return a dataset's name here, which stays when the workspace moves; else its path, spelled without links."""
         name = store.name.removesuffix(".zarr")
-        return name if name in self.dataset_names() and self.dataset(name) == store else str(store)
+        here = store.resolve()
+        return name if name in self.dataset_names() and self.dataset(name).resolve() == here else str(here)
 
     def new_dataset(self, name: str, on: date | None = None) -> Path:
         """Return the path for a new dataset, ``datasets/<yyyy_dd_mm>_<name>.zarr``; nothing is written."""

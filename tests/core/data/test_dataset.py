@@ -162,7 +162,7 @@ def test_what_iohub_writes_opens(tmp_path, version):
 def test_a_plate_lists_a_position_only_when_it_is_complete(tmp_path, version, monkeypatch):
     path = write(tmp_path / "p.zarr", ("a",), {"A/1/0": (np.ones((1, 1, 1, 4, 4), "u1"), None, (0, 0, 0))}, version)
     plate = create_plate(path, ["a"], existing="extend")
-    monkeypatch.setattr(plate, "_list", lambda key: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(plate, "_list", lambda new, keys: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         plate.add_position("B/1/0", (1, 1, 1, 4, 4), "u1")
     assert list(open_dataset(path).positions) == ["A/1/0"]

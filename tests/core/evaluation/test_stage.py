@@ -171,7 +171,8 @@ def test_the_saved_settings_give_the_same_file_again(workspace, first):
     before = result.metrics.read_bytes()
     assert 'normalization="range"' in result.readme.read_text()
     again = EvaluateSettings.load(result.config)
-    assert again == EvaluateSettings(experiment="first", **settings)
+    named = {"run": "version_0", "dataset": workspace.dataset_names()[0], "threads": again.threads}
+    assert again == EvaluateSettings(experiment="first", **settings, **named)
     assert run(again, workspace, Progress()).metrics.read_bytes() == before
 
 

@@ -104,7 +104,7 @@ def test_the_command_line_predicts_with_it_and_its_settings_file_replays_it(tmp_
     source = open_dataset(workspace.dataset("noise")).position("A/1/0").read(["Phase"])[:, 0]
     stored = position.read(["Nuclei_prediction", "Membrane_prediction"])[:, 0]
     np.testing.assert_allclose(stored, theirs(onnx_file, source), rtol=1e-5, atol=1e-4)
-    settings = PredictSettings.load(store.parent / "predict_config.yml")
+    settings = PredictSettings.load(store.with_suffix(".yml"))
     assert settings.elsewhere.sources == ("Phase",)
     again = settings.model_copy(update={"output": tmp_path / "again.zarr"})
     result = run(again, workspace, Progress())

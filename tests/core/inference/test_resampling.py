@@ -11,6 +11,7 @@ from napari_vstain.core.data import open_dataset, recorded
 from napari_vstain.core.errors import ModelError, SettingsError, TilingError
 from napari_vstain.core.inference import PredictSettings, run
 from napari_vstain.core.inference.predictor import Predictor
+from napari_vstain.core.inference.recipe import Existing
 from napari_vstain.core.inference.resampling import ResampledImage, ResampledPredictor, weights
 from napari_vstain.core.progress import Progress
 
@@ -89,7 +90,12 @@ def test_a_plate_of_another_voxel_size_is_said_and_resampled_on_request(tmp_path
     asked = PredictSettings(dataset="noise", experiment="test")
     result = run(asked, workspace, Progress(), predictor=predictor)
     assert any("voxel size differs" in warning and "“Resample”" in warning for warning in result.warnings)
-    result = run(asked.model_copy(update={"resample": True}), workspace, Progress(), predictor=predictor)
+    result = run(
+        asked.model_copy(update={"resample": True, "existing": Existing.RENEW}),
+        workspace,
+        Progress(),
+        predictor=predictor,
+    )
     assert not any("voxel size" in warning for warning in result.warnings)
     position = open_dataset(result.store).position(KEYS[0])
     assert recorded(position, "prediction")["details"]["resampled"] == [2.0, 2.0]

@@ -12,7 +12,7 @@ import tifffile
 
 from napari_vstain.core.data import open_dataset, recorded
 from napari_vstain.core.errors import ChannelError, DatasetError, SettingsError, StorageError
-from napari_vstain.core.inference import PredictSettings, run, store
+from napari_vstain.core.inference import PredictSettings, position_store, run
 from napari_vstain.core.inference.batch import PositionPredicted
 from napari_vstain.core.models.spec import OutputSpec
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
@@ -57,7 +57,7 @@ def test_a_plate_is_predicted_in_the_targets_units_with_the_datasets_scale(works
         assert said["complete"] is True
         assert said["fingerprint"] == predictor_of().spec.fingerprint
         assert said["tiles_done"] == "0-23"
-        assert said["settings"]["dataset"] == "noise"
+        assert said["settings"]["dataset"] == workspace.dataset("noise").stem
 
 
 def test_datasets_of_equal_positions_keep_their_predictions_apart(workspace):
@@ -82,21 +82,41 @@ def test_a_model_names_the_store_by_the_dataset_it_was_not_trained_on(workspace)
     assert result.store.name == f"predictions_{workspace.dataset('noise').stem}.zarr"
 
 
-@pytest.mark.parametrize("existing", ["resume", "overwrite"])
-def test_predictions_of_another_dataset_are_never_written_over(workspace, tmp_path, existing):
-    wanted = {"positions": KEYS[:1], "output": tmp_path / "mine.zarr", "existing": existing}
+def test_predictions_of_another_dataset_are_replaced_only_when_told(workspace, tmp_path):
+    wanted = {"positions": KEYS[:1], "output": tmp_path / "mine.zarr"}
     result = run(settings_of(**wanted), workspace, Progress(), predictor=predictor_of())
     before = open_dataset(result.store).position(KEYS[0]).image().compute()
-    elsewhere = plate(tmp_path / workspace.dataset("noise").name, seed=3)
+    elsewhere = str(plate(tmp_path / workspace.dataset("noise").name, seed=3))
     with pytest.raises(DatasetError, match=r"holds predictions of .*noise, not of .*noise\.zarr.*another output"):
-        run(settings_of(dataset=str(elsewhere), **wanted), workspace, Progress(), predictor=predictor_of())
+        run(settings_of(dataset=elsewhere, **wanted), workspace, Progress(), predictor=predictor_of())
     np.testing.assert_array_equal(open_dataset(result.store).position(KEYS[0]).image().compute(), before)
+    told = settings_of(dataset=elsewhere, existing="overwrite", **wanted)
+    run(told, workspace, Progress(), predictor=predictor_of())
+    expected = predictor_of().predict(open_dataset(elsewhere).position(KEYS[0]).read(["Phase"]))["stain"]
+    assert relative_rms(open_dataset(result.store).position(KEYS[0]).read(["stain0_prediction"]), expected) <= 1e-6
 
 
-def test_the_settings_that_are_saved_predict_the_same_again(workspace):
-    result = run(settings_of(augment="none", slices=(0, 1)), workspace, Progress(), predictor=predictor_of())
+def test_the_settings_that_are_saved_name_everything_and_predict_the_same_again(workspace):
+    result = run(settings_of(slices=(0, 1)), workspace, Progress(), predictor=predictor_of())
+    assert result.config == result.store.with_suffix(".yml")
     again = PredictSettings.load(result.config)
-    assert again == settings_of(augment="none", slices=(0, 1))
+    assert (again.dataset, again.positions) == (workspace.dataset("noise").stem, KEYS)
+    assert again.sources == {"Phase": "Phase"}
+    assert (again.engine, again.device, again.precision) == ("torch", "cpu", "float32")
+    assert again.threads is not None
+    assert again.pixels_at_once is not None
+    assert again.slices == (0, 1)
+    predictor, engine = stopping(None)
+    assert run(again, workspace, Progress(), predictor=predictor).store == result.store
+    assert engine.runs == []
+    elsewhere = run(
+        again.model_copy(update={"output": workspace.root / "other.zarr"}), workspace, Progress(), predictor=predictor
+    )
+    for key in KEYS:
+        first, second = (
+            open_dataset(store).position(key).image().compute() for store in (result.store, elsewhere.store)
+        )
+        np.testing.assert_array_equal(first, second)
 
 
 def test_the_tile_size_makes_no_difference(workspace):
@@ -156,15 +176,17 @@ def test_a_finished_batch_computes_nothing(workspace):
     assert result.megapixels == 0
 
 
-def test_another_model_replaces_its_predictions_and_skip_leaves_them(workspace):
+def test_another_models_predictions_stay_unless_they_are_to_be_overwritten(workspace):
     run(settings_of(positions=KEYS[:1]), workspace, Progress(), predictor=predictor_of())
     other = predictor_of(network=TinyUNet(depth=1, seed=5))
     other.model = other.model.model_copy(update={"weights": "1" * 16})
+    with pytest.raises(DatasetError, match="A/1/0 by another model; choose another output, or overwrite"):
+        run(settings_of(existing="resume"), workspace, Progress(), predictor=other)
     result = run(settings_of(existing="skip"), workspace, Progress(), predictor=other)
     first, second = (open_dataset(result.store).position(key).read(["stain0_prediction"]) for key in KEYS)
     assert relative_rms(first, expected_of(workspace, KEYS[0], 0)) <= 1e-6
     assert relative_rms(second, expected_of(workspace, KEYS[1], 0, other)) <= 1e-6
-    result = run(settings_of(existing="resume"), workspace, Progress(), predictor=other)
+    result = run(settings_of(existing="overwrite"), workspace, Progress(), predictor=other)
     first = open_dataset(result.store).position(KEYS[0]).read(["stain0_prediction"])
     assert relative_rms(first, expected_of(workspace, KEYS[0], 0, other)) <= 1e-6
 
@@ -186,7 +208,7 @@ def test_predictions_of_other_targets_are_not_mixed_with(workspace):
 
 
 def test_a_full_disk_is_said_and_the_batch_goes_on_later(workspace, monkeypatch):
-    write = store.put_tile
+    write = position_store.put_tile
     written = []
 
     def full(*arguments):
@@ -195,10 +217,10 @@ def test_a_full_disk_is_said_and_the_batch_goes_on_later(workspace, monkeypatch)
         written.append(arguments)
         write(*arguments)
 
-    monkeypatch.setattr(store, "put_tile", full)
+    monkeypatch.setattr(position_store, "put_tile", full)
     with pytest.raises(StorageError, match="the disk is full"):
         run(settings_of(), workspace, Progress(), predictor=predictor_of())
-    monkeypatch.setattr(store, "put_tile", write)
+    monkeypatch.setattr(position_store, "put_tile", write)
     predictor, engine = stopping(None)
     result = run(settings_of(), workspace, Progress(), predictor=predictor)
     assert len(engine.runs) == 48 - 5

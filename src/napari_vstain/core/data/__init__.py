@@ -13,12 +13,13 @@ from napari_vstain.core.lazy import lazily
 
 if TYPE_CHECKING:
     from napari_vstain.core.data.importing import ImportResult, ImportSettings, run_import
-    from napari_vstain.core.data.plate import PlateWriter, create_plate
+    from napari_vstain.core.data.plate import NewPosition, PlateWriter, create_plate
     from napari_vstain.core.data.simulation import simulate_plate
 
 _LAZY = {
     "ImportResult": "importing",
     "ImportSettings": "importing",
+    "NewPosition": "plate",
     "PlateWriter": "plate",
     "create_plate": "plate",
     "run_import": "importing",
@@ -30,6 +31,7 @@ __all__ = [
     "DatasetKind",
     "ImportResult",
     "ImportSettings",
+    "NewPosition",
     "PlateWriter",
     "Position",
     "change_record",

@@ -13,6 +13,7 @@ from napari_vstain.core.data.alignment import Alignment, align
 from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION
 from napari_vstain.core.data.building import building
 from napari_vstain.core.data.chunks import WHOLE
+from napari_vstain.core.data.identity import TOKEN
 from napari_vstain.core.data.ngff import Limits
 from napari_vstain.core.data.pattern import FilePattern, shown
 from napari_vstain.core.data.pixels import Image, PixelWriter, writing_pixels
@@ -122,11 +123,13 @@ def run_import(settings: ImportSettings, workspace: Workspace, progress: Progres
     StorageError
         When the disk takes no data.
     """
+    settings = settings.model_copy(update={"source": settings.source.expanduser().absolute()})
     path = workspace.new_dataset(settings.name)
     pattern = FilePattern(settings.pattern)
     found, others = pattern.scan(settings.source.expanduser(), settings.channels)
     stated = Stated(settings.axes, settings.grey_channels)
     sources, left_out, parts = gather_sources(found, settings.channels, progress, stated, settings.strict)
+    config = config_path(workspace.sidecar(path), "import")
     channels = next(iter(sources.values())).channels
     alignment = align(sources, settings.register_to, settings.register_limit_px, progress)
     progress.phase("Importing", sum(prod(source.shape[:3]) for source in sources.values()), "planes")
@@ -134,11 +137,10 @@ def run_import(settings: ImportSettings, workspace: Workspace, progress: Progres
         building(path) as temporary,
         create_plate(temporary, channels, version=settings.version, name=path.stem) as plate,
     ):
-        plate.set_attribute(OURS, _note(settings.model_dump(mode="json")))
+        plate.set_attribute(OURS, _note(settings.model_dump(mode="json"), plate.token))
         for key, source in sources.items():
             _write(plate, key, source, alignment, settings, progress)
-    config = config_path(workspace.sidecar(path), "import")
-    settings.save(config)
+        settings.save(config)  # before the dataset takes its name: no dataset is without
     notes = (*_unmatched(others), *_parts(parts), *notes_on(sources, settings.spacing_um))
     return ImportResult(path, config, tuple(sources), channels, alignment.shifts_px, left_out, notes)
 
@@ -172,7 +174,7 @@ def _write(
             for channel in source.channels
         }
     plate.set_contrast_limits(key, limits)
-    plate.set_attribute(OURS, _note(_provenance(key, source, alignment)), key)
+    plate.set_attribute(OURS, _note(_provenance(key, source, alignment), plate.token), key)
 
 
 def _copy(source: Source, channel: str, region: tuple[slice, slice], write: PixelWriter, progress: Progress) -> Limits:
@@ -196,8 +198,8 @@ def _provenance(key: str, source: Source, alignment: Alignment) -> dict[str, Any
     return {"position": source.name, "files": files, **named, "chunks": WHOLE, **alignment.note(key)}
 
 
-def _note(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {"schema_version": SCHEMA_VERSION, "import": dict(value)}
+def _note(value: Mapping[str, Any], token: str) -> dict[str, Any]:
+    return {"schema_version": SCHEMA_VERSION, TOKEN: token, "import": dict(value)}
 
 
 def _limits(pixels: Image) -> Limits:

@@ -1,5 +1,6 @@
 """What OME-NGFF says of an image: read as writers really write it (0.1 to 0.5), written as the standard asks."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,16 +104,17 @@ def plate_attributes(keys: Sequence[str], name: str, version: str) -> dict[str, 
     wells = list(dict.fromkeys(tuple(key.split("/")[:2]) for key in keys))
     rows = list(dict.fromkeys(row for row, _ in wells))
     columns = list(dict.fromkeys(column for _, column in wells))
-    fields = [len(fields_of(keys, f"{row}/{column}")) for row, column in wells]
+    fields = Counter(tuple(key.split("/")[:2]) for key in keys)
+    row_index, column_index = ({name: i for i, name in enumerate(names)} for names in (rows, columns))
     plate = {
         "name": name,
         "rows": [{"name": row} for row in rows],
         "columns": [{"name": column} for column in columns],
         "wells": [
-            {"path": f"{row}/{column}", "rowIndex": rows.index(row), "columnIndex": columns.index(column)}
+            {"path": f"{row}/{column}", "rowIndex": row_index[row], "columnIndex": column_index[column]}
             for row, column in wells
         ],
-        "field_count": max(fields, default=1),
+        "field_count": max(fields.values(), default=1),
     }
     return _versioned({"plate": plate}, version, "plate")
 
@@ -120,11 +122,6 @@ def plate_attributes(keys: Sequence[str], name: str, version: str) -> dict[str, 
 def well_attributes(fields: Sequence[str], version: str) -> dict[str, Any]:
     """Return the OME attributes of a well that holds `fields`."""
     return _versioned({"well": {"images": [{"path": field} for field in fields]}}, version, "well")
-
-
-def fields_of(keys: Sequence[str], well: str) -> list[str]:
-    """Return the fields of ``row/column`` among positions, in their order."""
-    return [key.split("/")[2] for key in keys if key.startswith(f"{well}/")]
 
 
 def _versioned(ome: dict[str, Any], version: str, holder: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -12,11 +13,11 @@ import numpy.typing as npt
 
 from napari_vstain.core.data import nodes
 from napari_vstain.core.data.dataset import open_dataset
+from napari_vstain.core.data.identity import new_token
 from napari_vstain.core.data.lengths import Spacing
 from napari_vstain.core.data.ngff import (
     ZYX,
     Limits,
-    fields_of,
     image_attributes,
     plate_attributes,
     well_attributes,
@@ -76,9 +77,30 @@ def create_plate(
         _remove_plate(folder)
     if folder.exists():
         return _extend(folder, tuple(channels))
-    writer = PlateWriter(folder, tuple(channels), version, (), name or folder.name.removesuffix(".zarr"))
+    writer = PlateWriter(folder, tuple(channels), version, (), name or folder.name.removesuffix(".zarr"), new_token())
     writer.write_plate()
     return writer
+
+
+@dataclass(frozen=True)
+class NewPosition:
+    """What a position is to be."""
+
+    key: str
+    """``row/column/field``."""
+    shape: TCZYX
+    """Sizes in pixels; C is the number of the plate's channels."""
+    dtype: npt.DTypeLike
+    spacing_um: Spacing | None = None
+    """Size of a voxel, or None when not known; of Z alone too."""
+    translation_um: ZYX = (0.0, 0.0, 0.0)
+    """Where the first voxel lies."""
+    chunks: TCZYX | None = None
+    """Sizes of a chunk; one slice of at most 512 px by default."""
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    """Between which intensities a channel is best shown."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What else is said of it, by top-level key."""
 
 
 class PlateWriter:
@@ -87,9 +109,13 @@ class PlateWriter:
     What is listed is always complete: a position's array and metadata come first, then its well, then the plate.
     """
 
-    def __init__(self, path: Path, channels: tuple[str, ...], version: Version, keys: Sequence[str], name: str) -> None:
+    def __init__(
+        self, path: Path, channels: tuple[str, ...], version: Version, keys: Sequence[str], name: str, token: str = ""
+    ) -> None:
         self.path = path
         self.name = name
+        self.token = token
+        """What whoever makes the plate may write into it, to tell it from any other; see `identity`."""
         self.channels = channels
         self.version: Version = version
         self._keys = list(keys)
@@ -141,10 +167,39 @@ class PlateWriter:
         if key in self._keys:
             return self._existing(key, shape, dtype)
         with writing(self.path):
-            array = self._create_array(self.path / key, shape, dtype, chunks)
-            ome = image_attributes(self.channels, spacing_um, translation_um, dtype, self.version, key)
-            nodes.create_group(self.path / key, ome, self._format)
-            self._list(key)
+            array = self.create_position(NewPosition(key, shape, dtype, spacing_um, translation_um, chunks))
+            self._list([key], [*self._keys, key])
+        return array
+
+    def add_positions(self, positions: Sequence[NewPosition], order: Sequence[str] = ()) -> None:
+        """Add those that are not there yet, all zero, and list them at once: the cost of each does not grow.
+
+        Parameters
+        ----------
+        order : sequence of str
+            Keys in the order of the list, as far as they are in it; the others come behind, as they come.
+        """
+        new = [one for one in positions if one.key not in set(self._keys)]
+        if not new:
+            return
+        rank = {key: place for place, key in enumerate(order)}
+        with writing(self.path):
+            for one in new:
+                self.create_position(one)
+            keys = [one.key for one in new]
+            self._list(keys, sorted([*self._keys, *keys], key=lambda key: rank.get(key, len(rank))))
+
+    def create_position(self, position: NewPosition) -> "zarr.Array[Any]":
+        """Write array and metadata of a position, all zero; it is not listed, and whatever was there is gone."""
+        _check(position.key, position.shape, self.channels)
+        folder = self.path / position.key
+        with writing(self.path):
+            array = self._create_array(folder, position.shape, position.dtype, position.chunks)
+            ome = image_attributes(
+                self.channels, position.spacing_um, position.translation_um, position.dtype, self.version, position.key,
+                position.limits,
+            )  # fmt: skip
+            nodes.create_group(folder, {**ome, **position.attributes}, self._format)
         return array
 
     def set_contrast_limits(self, key: str, limits: Mapping[str, Limits]) -> None:
@@ -175,13 +230,17 @@ class PlateWriter:
     def _format(self) -> int:
         return 2 if self.version == "0.4" else 3
 
-    def _list(self, key: str) -> None:
-        row, column, _ = key.split("/")
-        well = self.path / row / column
-        keys = [*self._keys, key]
-        if not nodes.is_node(self.path / row):
-            nodes.create_group(self.path / row, {}, self._format)
-        self._write_group(well, well_attributes(fields_of(keys, f"{row}/{column}"), self.version))
+    def _list(self, new: Sequence[str], keys: list[str]) -> None:
+        """List the positions `new` in their wells, then all `keys` in the plate."""
+        fields: dict[str, list[str]] = {}
+        for key in keys:
+            well, _, name = key.rpartition("/")
+            fields.setdefault(well, []).append(name)
+        for well in dict.fromkeys(key.rpartition("/")[0] for key in new):
+            row = self.path / well.partition("/")[0]
+            if not nodes.is_node(row):
+                nodes.create_group(row, {}, self._format)
+            self._write_group(self.path / well, well_attributes(fields[well], self.version))
         self._keys = keys
         self.write_plate()
 

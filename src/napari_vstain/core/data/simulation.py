@@ -10,6 +10,7 @@ import numpy.typing as npt
 from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION
 from napari_vstain.core.data.building import building
 from napari_vstain.core.data.cells import Scene, draw_scene
+from napari_vstain.core.data.identity import TOKEN
 from napari_vstain.core.data.ngff import Limits
 from napari_vstain.core.data.optics import Objective, expose, fluorescence
 from napari_vstain.core.data.pixels import write_pixels
@@ -70,13 +71,13 @@ def simulate_plate(
     with building(target) as temporary:
         name = f"{target.name.removesuffix('.zarr')} (simulated)"
         with create_plate(temporary, CHANNELS, version=version, name=name) as plate:
-            plate.set_attribute(OURS, _label(seed))
+            plate.set_attribute(OURS, _label(seed, plate.token))
             for number, key in enumerate(f"{well}/{field}" for well in wells for field in range(fields)):
                 pixels = simulate_field(seed, number // fields, number % fields, size, slices)
                 spacing = (SLICE_UM, SPACING_UM, SPACING_UM)
                 write_pixels(plate.add_position(key, pixels[None].shape, pixels.dtype, spacing), pixels[None])
                 plate.set_contrast_limits(key, _limits(pixels))
-                plate.set_attribute(OURS, _label(seed), key)
+                plate.set_attribute(OURS, _label(seed, plate.token), key)
                 report.advance()
     return target
 
@@ -115,5 +116,5 @@ def _limits(pixels: npt.NDArray[np.uint16]) -> dict[str, Limits]:
     return {name: (float(low), float(high)) for name, (low, high) in zip(CHANNELS, bounds, strict=True)}
 
 
-def _label(seed: int) -> dict[str, Any]:
-    return {"schema_version": SCHEMA_VERSION, "simulated": True, "seed": seed}
+def _label(seed: int, token: str) -> dict[str, Any]:
+    return {"schema_version": SCHEMA_VERSION, TOKEN: token, "simulated": True, "seed": seed}

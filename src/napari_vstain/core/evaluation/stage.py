@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_vstain.core.data import open_dataset
+from napari_vstain.core.data import Dataset, open_dataset
 from napari_vstain.core.evaluation.comparing import Comparison
 from napari_vstain.core.evaluation.definitions import describe
-from napari_vstain.core.evaluation.predictions import find_predictions, verdicts
+from napari_vstain.core.evaluation.predictions import Predictions, find_predictions, verdicts
 from napari_vstain.core.evaluation.settings import EvaluateSettings
+from napari_vstain.core.evaluation.strips import available_cores
 from napari_vstain.core.evaluation.table import to_table, write_table
 from napari_vstain.core.evaluation.training import parts_of, trained_on
 from napari_vstain.core.left_out import LeftOut, check_left_out
 from napari_vstain.core.progress import Progress
-from napari_vstain.core.stages import config_path
 from napari_vstain.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class EvaluateResult:
 
 
 def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) -> EvaluateResult:
-    """Compute the metrics, then write the experiment's ``metrics.csv``, ``metrics.README`` and ``evaluate_config.yml``.
+    """Compute the metrics, then write the experiment's ``metrics.csv``, ``metrics.README`` and ``metrics.yml``.
 
     Nothing is written before all is computed. One time point of one position is held in memory at a time.
 
@@ -58,7 +58,7 @@ def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) ->
     experiment = workspace.experiment(settings.experiment)
     predictions = find_predictions(workspace, experiment, settings.run, settings.model, settings.dataset)
     dataset = open_dataset(workspace.find_dataset(settings.dataset or trained_on(predictions)), workspace)
-    keys, left_out = predictions.positions(settings.positions, {*dataset.positions, *dataset.unusable})
+    keys, left_out = predictions.positions(settings.positions, dataset)
     splits = parts_of(predictions, dataset, workspace)
     evaluation = Comparison(settings, experiment, predictions, dataset, left_out, splits, verdicts(experiment))
     keys = evaluation.usable(keys)
@@ -68,8 +68,22 @@ def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) ->
     done = tuple(dict.fromkeys(row.position for row in rows))
     check_left_out(len(done), left_out, settings.strict)
     table = to_table(rows)
-    config = config_path(experiment.evaluation, "evaluate")
-    settings.save(config)
+    config = experiment.metrics.with_suffix(".yml")
+    _resolved(settings, workspace, predictions, dataset, done).save(config)
     write_table(table, experiment.metrics, describe(settings.metrics))
     readme = experiment.metrics.with_suffix(".README")
     return EvaluateResult(experiment.metrics, readme, config, table, done, tuple(evaluation.warnings), tuple(left_out))
+
+
+def _resolved(
+    settings: EvaluateSettings, workspace: Workspace, predictions: Predictions, dataset: Dataset, done: tuple[str, ...]
+) -> EvaluateSettings:
+    """Return the settings with a value for all that depends on what is on disk."""
+    found = {
+        "run": predictions.run,
+        "model": settings.model and settings.model.expanduser().absolute(),
+        "dataset": workspace.name_of(dataset.path),
+        "positions": done,
+        "threads": settings.threads or available_cores(),
+    }
+    return settings.model_copy(update=found)

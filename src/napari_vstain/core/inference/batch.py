@@ -1,6 +1,7 @@
 """Predict many positions from store to store in bounded memory, reading, computing and writing at the same time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,15 +10,19 @@ from typing import Protocol
 import numpy as np
 
 from napari_vstain.core.data import Position
+from napari_vstain.core.data.identity import content_of, identify
+from napari_vstain.core.errors import BusyError
 from napari_vstain.core.inference.blend import Blender
-from napari_vstain.core.inference.cells import EVERYTHING, Area, Cells, in_area
+from napari_vstain.core.inference.cells import EVERYTHING, Area, Cells, Mask, in_area
 from napari_vstain.core.inference.engines.base import OutOfMemory
 from napari_vstain.core.inference.memory import BLOCK_PX, tile_size
-from napari_vstain.core.inference.normalize import Scaling
+from napari_vstain.core.inference.normalize import Scaling, target_scaling
 from napari_vstain.core.inference.pipeline import Writer, read_ahead, writing_behind
+from napari_vstain.core.inference.position_store import PositionStore
 from napari_vstain.core.inference.predictor import Block, Predictor
+from napari_vstain.core.inference.recipe import Existing, Input, Step
 from napari_vstain.core.inference.sources import PositionSource
-from napari_vstain.core.inference.store import Existing, PositionStore, PredictionStore
+from napari_vstain.core.inference.store import PredictionStore
 from napari_vstain.core.inference.tiles import Tile, TilePlan, exact_on, size_of
 from napari_vstain.core.inference.trust import PositionImage
 from napari_vstain.core.models.spec import ZYX, Dimensions
@@ -63,19 +68,47 @@ class PositionPredicted:
 
 
 class Opened:
-    """A position with its plan, what is left of it, and where it is written."""
+    """A position with its plan, what is left of it, and where it is written; `store` holds its lock until it is closed.
 
-    def __init__(self, batch: Batch, position: Position) -> None:
+    Parameters
+    ----------
+    reading : Executor
+        Reads the bytes of the pixels beside the work.
+    check : callable
+        Raises Cancelled when the work is to stop.
+    wait : bool
+        Wait for another process that is predicting the position.
+
+    Raises
+    ------
+    BusyError
+        When another process is predicting it, and nobody said to wait.
+    """
+
+    def __init__(
+        self, batch: Batch, position: Position, reading: Executor, check: Callable[[], None], *, wait: bool = False
+    ) -> None:
         self.position = position
         self.batch = batch
         times, _, z, y, x = position.shape
         self.plan = batch_plan(batch, (z, y, x))
-        self.store: PositionStore = batch.store.position(position, self.plan)
-        self.wanted = self.store.begin(times, self.plan, batch.existing)
-        asked = in_area(self.plan, times, batch.area)
-        self.cells = Cells(self.plan, self.store.missing(self.plan, asked & self.wanted))
-        self.blenders = [Blender(self.plan) for _ in range(times)]
+        self.note = ""
+        """What is to be said of the position."""
         self._scalings: dict[int, Scaling] = {}
+        self.store: PositionStore = batch.store.position(position, self.plan, check if wait else None)
+        try:
+            asked = in_area(self.plan, times, batch.area)
+            read = partial(content_of, position, batch.channels, check)
+            step, why = self.store.begin(times, self.plan, asked, batch.existing, self._input(asked), read)
+            self.wanted = step is not Step.LEAVE
+            self.note = f"{position.key} {why}" if why else ""
+            self.cells = Cells(self.plan, self.store.missing(self.plan, asked & self.wanted))
+            if self.wanted and self.store.lacks_content and self.cells.pixels:
+                self.store.note_content(reading.submit(read))
+        except BaseException:
+            self.store.close()
+            raise
+        self.blenders = [Blender(self.plan) for _ in range(times)]
 
     def pieces(self) -> Iterator[tuple[int, Tile]]:
         """Yield what is left, as timepoints and tiles that fit in memory."""
@@ -90,20 +123,38 @@ class Opened:
 
     def scaling(self, t: int) -> Scaling:
         """Return how the sources are normalized: by numbers of the dataset, the position or the timepoint."""
-        key = t if self.batch.predictor.spec.source_normalization.level == "timepoint" else 0
+        key = t if self._by_time else 0
         if key not in self._scalings:
             self._scalings[key] = position_scaling(self.batch.predictor, self.position, self.batch.channels, t)
         return self._scalings[key]
+
+    @property
+    def _by_time(self) -> bool:
+        return self.batch.predictor.spec.source_normalization.level == "timepoint"
+
+    def _input(self, asked: Mask) -> Input:
+        """Return what the position is predicted from: its pixels, and the numbers for the times that are asked for."""
+        times = [int(t) for t in np.flatnonzero(asked.any(axis=(1, 2, 3)))] if self._by_time else [0]
+        sources = {str(t) if self._by_time else "all": _numbers(self.scaling(t)) for t in times}
+        model = self.batch.predictor.model
+        targets = {output.task: _numbers(target_scaling(model, output)) for output in model.outputs}
+        return Input(identify(self.position, self.batch.channels), {"sources": sources, "targets": targets})
 
 
 class Runner(Protocol):
     """Computes and writes what is left of positions: here, or on a cluster."""
 
-    def __call__(self, batch: Batch, opened: Iterator[Opened], outcome: Outcome, progress: Progress) -> None: ...
+    def __call__(self, batch: Batch, opened: Iterable[Opened | None], outcome: Outcome, progress: Progress) -> None: ...
+
+
+def prepare(batch: Batch, progress: Progress) -> None:
+    """Make the store with the batch's positions, as far as they are not there; see `PredictionStore.prepare`."""
+    plans = [(position, batch_plan(batch, _zyx(position))) for position in batch.positions]
+    batch.store.prepare(plans, progress.check)
 
 
 def predict_batch(batch: Batch, outcome: Outcome, progress: Progress, run: Runner | None = None) -> None:
-    """Predict a batch; `outcome` says at any moment, also after an error, what was done.
+    """Predict a batch that is prepared; `outcome` says at any moment, also after an error, what was done.
 
     Raises
     ------
@@ -113,18 +164,55 @@ def predict_batch(batch: Batch, outcome: Outcome, progress: Progress, run: Runne
     total = sum(_asked(batch, position).pixels for position in batch.positions) / 1e6
     progress.phase("Predicting", total, "Mpx")
     while True:
-        try:
-            (run or run_here)(batch, (Opened(batch, position) for position in batch.positions), outcome, progress)
-        except OutOfMemory:  # of tiles that are no exact parts of the whole: go on with smaller ones
-            batch = replace(batch, existing=Existing.RESUME)
-            outcome.positions.clear()
-            outcome.warnings.clear()
-            progress.phase("Predicting", total, "Mpx")
-        else:
-            return
+        with closing(_Positions(batch, progress)) as opened:
+            try:
+                (run or run_here)(batch, opened, outcome, progress)
+            except OutOfMemory:  # of tiles that are no exact parts of the whole: go on with smaller ones
+                batch = replace(batch, existing=Existing.RESUME)
+                outcome.positions.clear()
+                outcome.warnings.clear()
+                progress.phase("Predicting", total, "Mpx")
+            else:
+                return
 
 
-def run_here(batch: Batch, opened: Iterator[Opened], outcome: Outcome, progress: Progress) -> None:
+class _Positions:
+    """The positions of a batch as they are opened: first those that are free, then those that others predicted.
+
+    So that processes which were all told to predict everything share the work. Iterate from one thread.
+    """
+
+    def __init__(self, batch: Batch, progress: Progress) -> None:
+        self._batch, self._progress = batch, progress
+        self._reading = ThreadPoolExecutor(1, "vstain-content")
+        self._open: list[Opened] = []
+
+    def __iter__(self) -> Iterator[Opened | None]:
+        """Yield the positions, and None before it waits for another process: end first what is held."""
+        busy = []
+        for position in self._batch.positions:
+            try:
+                yield self._opened(position, wait=False)
+            except BusyError as error:
+                self._progress.note(f"{position.key}: {error.rule}")
+                busy.append(position)
+        for position in busy:
+            yield None
+            yield self._opened(position, wait=True)
+
+    def close(self) -> None:
+        """Give all locks back."""
+        self._reading.shutdown(cancel_futures=True)
+        for one in self._open:
+            one.store.close()
+
+    def _opened(self, position: Position, *, wait: bool) -> Opened:
+        opened = Opened(self._batch, position, self._reading, self._progress.check, wait=wait)
+        self._open.append(opened)
+        return opened
+
+
+def run_here(batch: Batch, opened: Iterable[Opened | None], outcome: Outcome, progress: Progress) -> None:
     """Predict on this machine: one thread reads, this one computes, one writes."""
     with writing_behind() as writer, closing(read_ahead(_read(opened))) as pieces:
         for work, t, block in pieces:
@@ -162,10 +250,10 @@ def finish(work: Opened, outcome: Outcome, progress: Progress) -> None:
         said = f"{key}: {count} pixels are NaN or infinite in a source; they are NaN in the prediction"
         work.store.warnings.append(said)
     if work.wanted:
-        work.store.save()
-        work.batch.store.set_contrast_limits(key)
+        work.store.finish()
+    work.store.close()
     outcome.positions.append(key)
-    outcome.warnings += work.store.warnings
+    outcome.warnings += [*work.store.warnings, *([work.note] if work.note else [])]
     progress.produce(PositionPredicted(key, tuple(work.store.warnings)))
 
 
@@ -207,8 +295,10 @@ def position_scaling(predictor: Predictor, position: Position, channels: Sequenc
 BEGIN, END = -1, -2
 
 
-def _read(opened: Iterator[Opened]) -> Iterator[tuple[Opened, int, Block | None]]:
+def _read(opened: Iterable[Opened | None]) -> Iterator[tuple[Opened, int, Block | None]]:
     for work in opened:
+        if work is None:  # what was read is on its way, and ends while this thread waits
+            continue
         yield work, BEGIN, None
         for t, tile in work.pieces():
             yield work, t, work.block(t, tile)
@@ -244,6 +334,15 @@ def _slices(batch: Batch, shape: ZYX) -> int:
 
 
 def _asked(batch: Batch, position: Position) -> Cells:
-    times, _, z, y, x = position.shape
-    plan = batch_plan(batch, (z, y, x))
-    return Cells(plan, in_area(plan, times, batch.area))
+    plan = batch_plan(batch, _zyx(position))
+    return Cells(plan, in_area(plan, position.shape[0], batch.area))
+
+
+def _zyx(position: Position) -> ZYX:
+    _, _, z, y, x = position.shape
+    return z, y, x
+
+
+def _numbers(scaling: Scaling) -> list[list[float]]:
+    """Return offset and divisor of each channel, as they are stored."""
+    return [list(pair) for pair in zip(scaling.offset.tolist(), scaling.divisor.tolist(), strict=True)]

@@ -4,7 +4,7 @@ Workers must see the same paths as this process: the dataset, the model file and
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +18,9 @@ from napari_vstain.core.files import writing
 from napari_vstain.core.inference.batch import BEGIN, END, Batch, Opened, Outcome, begin_or_end
 from napari_vstain.core.inference.engines.base import Array
 from napari_vstain.core.inference.normalize import Scaling
+from napari_vstain.core.inference.position_store import put_tile
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.sources import PositionSource
-from napari_vstain.core.inference.store import put_tile
 from napari_vstain.core.inference.tiles import Tile, TilePlan, size_of
 from napari_vstain.core.progress import Progress
 
@@ -37,7 +37,7 @@ class Cluster:
     scheduler: str
     """Its address, like ``tcp://10.0.0.1:8786``."""
 
-    def __call__(self, batch: Batch, opened: Iterator[Opened], outcome: Outcome, progress: Progress) -> None:
+    def __call__(self, batch: Batch, opened: Iterable[Opened | None], outcome: Outcome, progress: Progress) -> None:
         """Predict what is left of the positions.
 
         Raises
@@ -54,8 +54,13 @@ class Cluster:
             predictor = batch.predictor.shared(max(min(client.nthreads().values()), 1))
             waiting: deque[_Submitted] = deque()
             try:
-                for work, t, tile in _pieces(opened):
+                for piece in _pieces(opened):
                     progress.check()
+                    if piece is None:
+                        while waiting:
+                            _settle(waiting.popleft(), outcome, progress)
+                        continue
+                    work, t, tile = piece
                     future = client.submit(_predict_tile, _task(work, predictor, t, tile), pure=False) if tile else None
                     waiting.append(_Submitted(work, t, tile, future))
                     while len(waiting) > AHEAD * threads:
@@ -75,9 +80,15 @@ class _Submitted(NamedTuple):
     future: Any
 
 
-def _pieces(opened: Iterator[Opened]) -> Iterator[tuple[Opened, int, Tile | None]]:
-    """Yield the tiles of all positions, so that no worker waits where one ends and the next begins."""
+def _pieces(opened: Iterable[Opened | None]) -> Iterator[tuple[Opened, int, Tile | None] | None]:
+    """Yield the tiles of all positions, so that no worker waits where one ends and the next begins.
+
+    None says that the next position is another process's: what is held has to end first.
+    """
     for work in opened:
+        if work is None:
+            yield None
+            continue
         yield work, BEGIN, None
         for t, tile in work.pieces():
             yield work, t, tile

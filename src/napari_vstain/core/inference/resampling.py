@@ -114,6 +114,15 @@ class ResampledPredictor(Predictor):
         """How many pixels of the image may be predicted at once."""
         return self.most_px or self._pixels(self.inner.pixels_at_once)
 
+    @property
+    def network_pixels(self) -> int:
+        """How many of its own pixels the network may compute at once."""
+        return self.inner.network_pixels
+
+    def take_at_once(self, pixels: int) -> None:
+        """Cut tiles for so many pixels of the network at once, unless memory allows less than half of them."""
+        self.inner.take_at_once(pixels)
+
     def _pixels(self, there: float) -> int:
         """Return how many pixels of the image are as large as some of the model."""
         return max(int(there * self.factors[0] * self.factors[1]), 1)

@@ -86,6 +86,16 @@ class TileRunner:
             self.budget_px = pixels_at_once(None if free is None else int(free))
         return self.most_px or self.budget_px
 
+    @property
+    def network_pixels(self) -> int:
+        """How many of its own pixels the network may compute at once."""
+        return self.pixels_at_once
+
+    def take_at_once(self, pixels: int) -> None:
+        """Cut tiles for so many pixels at once, as in another run, unless memory allows less than half of them."""
+        if self.pixels_at_once >= pixels / 2:
+            self.budget_px = pixels
+
     def _looks_too_far(self, pixels: int) -> bool:
         """Return True when the halo is larger than the largest tile that memory allows with it."""
         halo, slices = max(self.spec.halo[1:]), max(self.spec.z_window, 1) + 2 * self.spec.halo[0]

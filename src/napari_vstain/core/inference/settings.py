@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from napari_vstain.core.inference.augment import Augmentation
 from napari_vstain.core.inference.elsewhere import Elsewhere
 from napari_vstain.core.inference.engines.base import EngineName, Precision
-from napari_vstain.core.inference.store import Existing
+from napari_vstain.core.inference.recipe import Existing
 from napari_vstain.core.settings import Settings
 
 
@@ -47,6 +47,12 @@ class PredictSettings(Settings):
     tile_px: int | None = Field(
         None, ge=512, title="Tile size", description="Side of a tile in pixels; chosen from the memory when empty."
     )
+    pixels_at_once: int | None = Field(
+        None,
+        ge=1,
+        title="Pixels at once",
+        description="What the network computes at once, in pixels; found from the memory when empty.",
+    )
     z_step: int = Field(
         1,
         ge=1,
@@ -66,7 +72,12 @@ class PredictSettings(Settings):
     existing: Existing = Field(
         Existing.RESUME,
         title="Existing predictions",
-        description="Go on with them, overwrite them, or skip the position.",
+        description="Go on with them, overwrite all, renew what was predicted otherwise, or skip what is done.",
+    )
+    init: bool = Field(
+        False,
+        title="Only make the store",
+        description="Make it with all its positions, and say what each will take; processes then fill it, each some.",
     )
     ome_tiff: bool = Field(False, title="OME-TIFF", description="Also save each position as OME-TIFF, for Fiji.")
     scheduler: str = Field(
@@ -75,3 +86,15 @@ class PredictSettings(Settings):
     output: Path | None = Field(
         None, title="Output", description="The store to write; evaluation/<experiment>/predictions.zarr when empty."
     )
+
+    @field_validator("region", "slices", "times")
+    @classmethod
+    def _has_a_size(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is None:
+            return None
+        half = len(value) // 2
+        if min(value) < 0:
+            raise ValueError("must be counted from 0, and not be negative")
+        if any(first >= last for first, last in zip(value[:half], value[half:], strict=True)):
+            raise ValueError("holds nothing: each end must be greater than its beginning")
+        return value

@@ -1,23 +1,41 @@
 """Stage 3: predict positions of a dataset into ``predictions.zarr``; what is finished is never computed again."""
 
-import re
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from napari_vstain.core.data import Dataset, Position, open_dataset
-from napari_vstain.core.errors import SettingsError
-from napari_vstain.core.experiments import Experiment, Run
-from napari_vstain.core.inference.batch import SHARED_TILE_PX, Batch, Outcome, Runner, predict_batch
+from napari_vstain.core.data.identity import token_in
+from napari_vstain.core.errors import SettingsError, VstainError
+from napari_vstain.core.files import write_text
+from napari_vstain.core.inference.batch import SHARED_TILE_PX, Batch, Outcome, Runner, predict_batch, prepare
 from napari_vstain.core.inference.cells import Area
+from napari_vstain.core.inference.elsewhere import Elsewhere
+from napari_vstain.core.inference.forecast import Forecast, forecast
+from napari_vstain.core.inference.loading import model_spec
 from napari_vstain.core.inference.ometiff import save_tiffs
 from napari_vstain.core.inference.predictor import Predictor, load_predictor
+from napari_vstain.core.inference.recipe import Recipe
+from napari_vstain.core.inference.resolving import (
+    check_area,
+    computed_before,
+    computed_by,
+    config_beside,
+    output_of,
+    pixels_before,
+    resolved,
+    save_settings,
+)
 from napari_vstain.core.inference.settings import PredictSettings
-from napari_vstain.core.inference.store import PredictionStore, Recipe, predicted_datasets
+from napari_vstain.core.inference.store import PredictionStore
+from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.progress import Cancelled, Progress
-from napari_vstain.core.stages import config_path
 from napari_vstain.core.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,12 +52,19 @@ class PredictResult:
     megapixels: float
     """What was computed now, of the input's pixels."""
     tiffs: tuple[Path, ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
+    """What each position will take, when only the store was made."""
+
+    @property
+    def listing(self) -> Path:
+        """Where the positions are listed, one a line, when only the store was made."""
+        return self.config.with_name(f"{self.config.stem}_positions.txt")
 
 
 def run(
     settings: PredictSettings, workspace: Workspace, progress: Progress, *, predictor: Predictor | None = None
 ) -> PredictResult:
-    """Predict the positions, and save the settings as ``predict_config.yml`` beside the store.
+    """Predict the positions, and save the settings, each with its value, as ``<store>.yml`` beside the store.
 
     Parameters
     ----------
@@ -58,17 +83,22 @@ def run(
     _checked(settings)
     progress.phase("Loading the model")
     dataset = open_dataset(workspace.find_dataset(settings.dataset), workspace)
-    keys = settings.positions or tuple(dataset.positions)
-    predictor = predictor or _predictor(settings, workspace, progress)
+    keys = tuple(dict.fromkeys(settings.positions or dataset.positions))
+    for key in keys:
+        check_area(settings, dataset.position(key))
+    model = predictor.spec if predictor else model_spec(_model(settings, workspace), settings.elsewhere)
+    path = output_of(settings, workspace, model, dataset)
+    predictor = predictor or _predictor(settings, workspace, progress, model, computed_before(settings, path, model))
     channels = _channels(dataset, keys, predictor, settings.sources)
     if settings.resample:
         predictor = _resampled(predictor, [dataset.position(key) for key in keys])
-    path = _output(settings, workspace, predictor, dataset)
+    if (pixels := settings.pixels_at_once or pixels_before(path)) is not None:
+        predictor.take_at_once(pixels)
+    only_made, settings = settings.init, resolved(settings, workspace, dataset, keys, predictor, channels)
     store = PredictionStore(
-        path, predictor, _recipe(settings, predictor, channels, workspace.name_of(dataset.path)), settings.existing
-    )
-    config = config_path(path.parent, "predict")
-    settings.save(config)
+        path, predictor, _recipe(settings, predictor), settings.existing,
+        settings.dataset, token_in(dataset.path), tuple(dataset.positions),
+    )  # fmt: skip
     batch = Batch(
         predictor,
         store,
@@ -80,7 +110,14 @@ def run(
         settings.z_step,
     )
     outcome = Outcome()
+    config = config_beside(path)
     try:
+        prepare(batch, progress)
+        save_settings(settings, config, tuple(dataset.positions))
+        if only_made:
+            result = _result(batch, outcome, config, forecasts=forecast(batch, progress))
+            write_text(result.listing, "".join(f"{key}\n" for key in keys))
+            return result
         predict_batch(batch, outcome, progress, _runner(settings))
         tiffs = save_tiffs(path, outcome.positions, progress) if settings.ome_tiff else ()
     except Cancelled as stopped:
@@ -88,18 +125,32 @@ def run(
     return _result(batch, outcome, config, tiffs)
 
 
-def _predictor(settings: PredictSettings, workspace: Workspace, progress: Progress) -> Predictor:
-    path = settings.model or workspace.experiment(settings.experiment).run(settings.run).checkpoint
-    return load_predictor(
+def _model(settings: PredictSettings, workspace: Workspace) -> Path:
+    return settings.model or workspace.experiment(settings.experiment).run(settings.run).checkpoint
+
+
+def _predictor(
+    settings: PredictSettings, workspace: Workspace, progress: Progress, spec: ModelSpec, before: Mapping[str, str]
+) -> Predictor:
+    """Return the model, loaded; on the engine that computed `before` wherever the choice is left to us."""
+    path = _model(settings, workspace)
+    measured = path.suffix == ".onnx" and settings.elsewhere != Elsewhere()
+    told: dict[str, Any] = {"spec": spec} if measured else {"elsewhere": settings.elsewhere}
+    choice: dict[str, Any] = {"engine": settings.engine, "device": settings.device, "precision": settings.precision}
+    load = partial(
+        load_predictor,
         path,
         augment=settings.augment,
-        elsewhere=settings.elsewhere,
         token=progress.token,
-        engine=settings.engine,
-        device=settings.device,
-        precision=settings.precision,
         threads=settings.threads,
+        **told,
     )
+    if before:
+        try:
+            return load(**{**choice, **before})
+        except VstainError as error:
+            _log.info("what computed the store before cannot be used here (%s)", error)
+    return load(**choice)
 
 
 def _resampled(predictor: Predictor, positions: Sequence[Position]) -> Predictor:
@@ -117,26 +168,6 @@ def _resampled(predictor: Predictor, positions: Sequence[Position]) -> Predictor
 def _checked(settings: PredictSettings) -> None:
     if settings.model is None and not settings.experiment:
         raise SettingsError("experiment", None, "is needed when no model is given", "name an experiment or a model")
-
-
-def _output(settings: PredictSettings, workspace: Workspace, predictor: Predictor, dataset: Dataset) -> Path:
-    """Return the store: of the experiment, of a run of it that was named, or of a model that belongs to none."""
-    if settings.output is not None:
-        return settings.output.expanduser()
-    experiment, run = _home(settings, workspace)
-    plain = experiment.predictions(run)
-    owner = predictor.spec.training.get("dataset") or next(iter(predicted_datasets(plain)), dataset.name)
-    return plain if Path(owner).name in (dataset.name, dataset.path.name) else experiment.predictions(run, dataset.name)
-
-
-def _home(settings: PredictSettings, workspace: Workspace) -> tuple[Experiment, Run | None]:
-    """Return the experiment and the run, when it was named, whose predictions these are."""
-    if settings.experiment:
-        experiment = workspace.experiment(settings.experiment)
-        return experiment, experiment.run(settings.run) if settings.run else None
-    assert settings.model is not None
-    name = re.sub(r"[^A-Za-z0-9_.\-]+", "_", settings.model.stem).lstrip("_.-") or "model"
-    return workspace.experiment(name), None
 
 
 def _channels(
@@ -160,17 +191,18 @@ def _area(settings: PredictSettings) -> Area:
     return Area(times, slices, slice(top, bottom), slice(left, right))
 
 
-def _recipe(settings: PredictSettings, predictor: Predictor, channels: Sequence[str], known_as: str) -> Recipe:
+def _recipe(settings: PredictSettings, predictor: Predictor) -> Recipe:
     details: dict[str, Any] = {
-        "dataset": known_as,
-        "sources": list(channels),
+        "dataset": settings.dataset,
+        "sources": [settings.sources[name] for name in predictor.spec.sources],
         "augment": str(predictor.augment),
         "precision": predictor.engine.precision,
         "z_step": settings.z_step,
     }
     if (factors := getattr(predictor, "factors", None)) is not None:
         details["resampled"] = list(factors)
-    return Recipe(settings.model_dump(mode="json"), predictor.model.fingerprint, details)
+    said = settings.model_dump(mode="json", exclude={"positions"})  # which position it is of, each record says itself
+    return Recipe(said, predictor.model.fingerprint, details, computed_by(predictor.engine, settings.threads))
 
 
 def _runner(settings: PredictSettings) -> Runner | None:
@@ -181,7 +213,9 @@ def _runner(settings: PredictSettings) -> Runner | None:
     return Cluster(settings.scheduler)
 
 
-def _result(batch: Batch, outcome: Outcome, config: Path, tiffs: Sequence[Path] = ()) -> PredictResult:
+def _result(
+    batch: Batch, outcome: Outcome, config: Path, tiffs: Sequence[Path] = (), forecasts: Sequence[Forecast] = ()
+) -> PredictResult:
     engine = batch.predictor.engine
     return PredictResult(
         batch.store.path,
@@ -191,4 +225,5 @@ def _result(batch: Batch, outcome: Outcome, config: Path, tiffs: Sequence[Path] 
         f"{engine.name} on {engine.device}, {engine.precision}",
         outcome.megapixels,
         tuple(tiffs),
+        tuple(forecasts),
     )

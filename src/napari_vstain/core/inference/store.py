@@ -1,215 +1,245 @@
-"""Predictions on disk: the dataset's positions again, one channel a target, and which of it is done.
+"""Predictions on disk: the dataset's positions again, one channel a target, made once for all who fill them.
 
-A plate like the dataset's, float32, in the targets' units, in blocks of 512 px. What a tile covers counts as done
-only once its blocks are on disk, so that a run that was stopped, or killed, goes on where it was.
+A plate like the dataset's, float32, in the targets' units, in blocks of 512 px. All positions that are asked for are
+made and listed at once, under the store's lock; from then on each is changed by whoever holds its own lock, and nobody
+touches what another one listed.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_vstain.core.data import Position, create_plate, open_dataset, record, recorded, write_pixels
-from napari_vstain.core.errors import DatasetError, ModelError
+from napari_vstain.core.data import Dataset, NewPosition, Position, create_plate, open_dataset
+from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION, AttributeStore
+from napari_vstain.core.data.identity import Identity, is_still
+from napari_vstain.core.data.nodes import ome_attributes
+from napari_vstain.core.data.predicted import (
+    STORE,
+    datasets_of,
+    is_begun,
+    lists_wells,
+    plate_attributes_at,
+    record_of,
+    resolved_name,
+    shared_at,
+)
+from napari_vstain.core.errors import BusyError, DatasetError, ModelError
 from napari_vstain.core.files import writing
-from napari_vstain.core.inference.cells import Mask
-from napari_vstain.core.inference.engines.base import Array
-from napari_vstain.core.inference.memory import BLOCK_PX
+from napari_vstain.core.inference.position_store import PositionStore, block_size
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.tiles import Region, Tile, TilePlan
-from napari_vstain.core.models.padding import round_up
-from napari_vstain.core.models.spec import Dimensions, OutputSpec
+from napari_vstain.core.inference.recipe import Existing, Recipe
+from napari_vstain.core.inference.tiles import TilePlan
+from napari_vstain.core.locks import holder, locked
 
 if TYPE_CHECKING:
     from napari_vstain.core.data.plate import PlateWriter
 
-
-class Existing(StrEnum):
-    """What to do with a position that has predictions already."""
-
-    RESUME = "resume"
-    OVERWRITE = "overwrite"
-    SKIP = "skip"
-
-
-def block_size(predictor: Predictor) -> tuple[int, int]:
-    """Return the part of the input, (Y, X) in pixels, that one stored block shows."""
-    y, x = (round_up(BLOCK_PX, stride) for stride in predictor.spec.stride[1:])
-    return y, x
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides what a prediction's values are."""
-
-    settings: Mapping[str, Any]
-    fingerprint: str
-    """Of the model."""
-    details: Mapping[str, Any]
-    """Source channels, augmentation, precision…"""
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits; predictions of the same digest go on where they were."""
-        text = json.dumps([self.fingerprint, self.details], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-class PositionStore:
-    """The predictions of one position. Written from one thread at a time."""
-
-    def __init__(self, folder: Path, position: Position, array: Any, predictor: Predictor, recipe: Recipe) -> None:
-        self._folder = folder
-        self._position = position
-        self.array = array
-        self._outputs = predictor.spec.outputs
-        self._block = (1, *block_size(predictor))
-        self._recipe = recipe
-        self.done: Mask = np.zeros(0, bool)
-        """(T, Z, Y, X) in blocks; 3D networks have one block along Z."""
-        self.bad_pixels = 0
-        self.warnings: list[str] = []
-
-    def begin(self, times: int, plan: TilePlan, existing: Existing) -> bool:
-        """Find what is done already; return False when the position is to be left as it is."""
-        depth = 1 if plan.spec.dimensions is Dimensions.THREE else plan.shape[0]
-        _, y, x = (-(-n // size) for n, size in zip(plan.shape, self._block, strict=True))
-        self.done = np.zeros((times, depth, y, x), bool)
-        known = recorded(self._position, "prediction") or {}
-        if existing is Existing.SKIP and known:
-            return False
-        if existing is Existing.RESUME and known.get("digest") == self._recipe.digest:
-            self.done = _from_ranges(str(known.get("tiles_done", "")), self.done.shape)
-            self.bad_pixels = int(known.get("bad_pixels", 0))
-        else:
-            self.save()
-        return True
-
-    def missing(self, plan: TilePlan, wanted: Mask) -> Mask:
-        """Return which of the `wanted` cells of a plan, (T, Z, Y, X), have a block that is not done."""
-        missing = ~self.done
-        sizes = (self.done.shape[1] if len(self.done[0]) == 1 else plan.size[0], *plan.size[1:])
-        for axis, (size, block) in enumerate(zip(sizes, self._block, strict=True), 1):
-            missing = np.logical_or.reduceat(missing, range(0, missing.shape[axis], -(-size // block)), axis=axis)
-        return missing & wanted
-
-    def write(self, t: int, tile: Tile, values: Mapping[str, Array], bad_pixels: int = 0) -> None:
-        """Write what a tile owns, by task (C, Z, Y, X), then count it as done.
-
-        Raises
-        ------
-        StorageError
-            When the disk is full; what was done stays done.
-        """
-        with writing(self._folder):
-            put_tile(self.array, self._outputs, t, tile, values)
-        self.count(t, tile, bad_pixels)
-
-    def count(self, t: int, tile: Tile, bad_pixels: int = 0) -> None:
-        """Say in the store that what a tile owns is on disk."""
-        self.done[(t, *self._blocks(tile.owned))] = True
-        self.bad_pixels += bad_pixels
-        self.save()
-
-    def save(self) -> None:
-        """Say in the store what is done."""
-        said = {
-            "settings": dict(self._recipe.settings),
-            "fingerprint": self._recipe.fingerprint,
-            "digest": self._recipe.digest,
-            "details": dict(self._recipe.details),
-            "tiles_done": _to_ranges(self.done),
-            "tiles": list(self.done.shape),
-            "complete": bool(self.done.all()),
-            "bad_pixels": self.bad_pixels,
-            "warnings": self.warnings,
-        }
-        with writing(self._folder):
-            record(self._position, prediction=said)
-
-    def _blocks(self, owned: Region) -> tuple[slice, slice, slice]:
-        z, y, x = (slice(part.start // n, -(-part.stop // n)) for part, n in zip(owned, self._block, strict=True))
-        return (slice(0, 1) if self.done.shape[1] == 1 else z), y, x
-
-
-def put_tile(array: Any, outputs: Sequence[OutputSpec], t: int, tile: Tile, values: Mapping[str, Array]) -> None:
-    """Write what a tile owns into an array (T, C, Z, Y, X), the outputs one after the other along C."""
-    z, y, x = tile.outputs[outputs[0].task]
-    pixels = np.concatenate([values[output.task] for output in outputs])
-    write_pixels(array, pixels[None], (t, 0, z.start, y.start, x.start))
+_SUFFIXES = ("_prediction", "_uncertainty")
+_FOREVER = float("inf")
+REMEDY = "choose another output, or overwrite them with `--existing overwrite`"
 
 
 class PredictionStore:
-    """A plate of predictions that is there, or is made, for a predictor's outputs.
+    """Where a predictor's outputs go; nothing is read or written before `prepare`.
+
+    Parameters
+    ----------
+    path : Path
+        The store, which need not be there.
+    known_as : str
+        The dataset, by its name in the workspace or its path.
+    token : str
+        What the dataset got when it was made, or nothing.
+    order : sequence of str
+        The dataset's positions.
 
     Raises
     ------
-    DatasetError
-        When the store holds predictions of another dataset, or of other targets and may not be overwritten.
     ModelError
         When the model's outputs do not share one scale.
-    StorageError
-        When the folder takes no data.
     """
 
-    def __init__(self, path: Path, predictor: Predictor, recipe: Recipe, existing: Existing) -> None:
+    def __init__(
+        self,
+        path: Path,
+        predictor: Predictor,
+        recipe: Recipe,
+        existing: Existing,
+        known_as: str = "",
+        token: str = "",
+        order: Sequence[str] = (),
+    ) -> None:
         outputs = predictor.spec.outputs
         if len({output.scale for output in outputs}) > 1:
             tasks = ", ".join(output.task for output in outputs)
             raise ModelError("outputs", tasks, "must share one scale to be stored together", "predict them in a script")
         self.path = path
         self.channels = tuple(name for output in outputs for name in predictor.channel_names(output))
-        self._predictor, self._recipe = predictor, recipe
-        _check_dataset(path, recipe)
-        self._writer = _writer(path, self.channels, existing)
+        self.recipe, self.existing = recipe, existing
+        self._predictor = predictor
+        self._known_as, self._token, self._order = known_as, token, tuple(order)
+        self._writer: PlateWriter | None = None
 
-    def position(self, source: Position, plan: TilePlan) -> PositionStore:
-        """Return where the predictions of a position of the dataset go."""
+    def prepare(self, positions: Sequence[tuple[Position, TilePlan]], check: Callable[[], None]) -> None:
+        """Make the store, and in it those of the positions that are not there yet.
+
+        Parameters
+        ----------
+        check : callable
+            Called while another process prepares the store, to raise Cancelled for instance.
+
+        Raises
+        ------
+        BusyError
+            When the store is to be replaced and another process is filling it.
+        DatasetError
+            When something is there that may not be gone on with.
+        StorageError
+            When the folder takes no data.
+        """
+        with locked(self.path, _FOREVER, check):
+            self._writer = self._opened({position.key: position for position, _ in positions})
+            self._writer.add_positions([self.planned(position, plan) for position, plan in positions], self._order)
+
+    def position(self, source: Position, plan: TilePlan, wait: Callable[[], None] | None = None) -> PositionStore:
+        """Return where the predictions of a position go, once no other process writes them; close it in the end.
+
+        Parameters
+        ----------
+        wait : callable, optional
+            Wait for another process that is predicting the position, and call this meanwhile.
+
+        Raises
+        ------
+        BusyError
+            When another process is predicting it, and nothing is said of waiting.
+        """
+        assert self._writer is not None, "prepare the store first"
+        position = Position(source.key, self.path / source.key, AttributeStore(self.path))
+        with ExitStack() as held:
+            lock = held.enter_context(locked(position.folder, _FOREVER if wait else 0, wait))
+            return PositionStore(
+                self._writer, position, self.planned(source, plan), self._predictor, self.recipe, lock, held.pop_all()
+            )
+
+    def planned(self, source: Position, plan: TilePlan) -> NewPosition:
+        """Return the position that is to hold the predictions of one of the dataset."""
         output = self._predictor.spec.outputs[0]
         sizes = plan.output_shape(output)
         y, x = (round(n * factor) for n, factor in zip(block_size(self._predictor), output.scale[1:], strict=True))
-        chunks = (1, 1, 1, min(y, sizes[1]), min(x, sizes[2]))
-        shape = (source.shape[0], len(self.channels), *sizes)
         spacing, translation = _placed(source, output.scale)
-        array = self._writer.add_position(source.key, shape, np.float32, spacing, translation, chunks)
-        position = open_dataset(self.path).position(source.key)
-        return PositionStore(self.path, position, array, self._predictor, self._recipe)
+        return NewPosition(
+            source.key,
+            (source.shape[0], len(self.channels), *sizes),
+            np.float32,
+            spacing,
+            translation,
+            (1, 1, 1, min(y, sizes[1]), min(x, sizes[2])),
+            self._limits(),
+        )
 
-    def set_contrast_limits(self, key: str) -> None:
-        """Say in the store how its targets are best shown."""
+    def _limits(self) -> dict[str, tuple[float, float]]:
+        """Return how the targets are best shown."""
         targets = {channel for output in self._predictor.model.outputs for channel in output.channels}
-        limits = {f"{channel}_prediction": self._predictor.contrast_limits(channel) for channel in targets}
-        self._writer.set_contrast_limits(key, limits)
+        return {f"{channel}_prediction": self._predictor.contrast_limits(channel) for channel in targets}
+
+    def _opened(self, asked: Mapping[str, Position]) -> "PlateWriter":
+        """Return the writer of the store: the one that is there, a new one, or a new one in its place."""
+        found = _found(self.path)
+        if found is None:
+            if _is_plate(self.path):
+                _check_replaceable(self.path, None, self.existing)
+            gone = _is_plate(self.path) and lists_wells(self.path)
+            writer = create_plate(self.path, self.channels, existing="replace" if gone else "extend")
+        elif self._is_replaced(found, asked):
+            _check_replaceable(self.path, found, self.existing)
+            writer = create_plate(self.path, self.channels, existing="replace")
+        else:
+            writer = create_plate(self.path, self.channels, existing="extend")
+        known = shared_at(self.path)
+        shared: dict[str, Any] = {
+            "dataset": self._known_as,
+            "token": self._token,
+            "fingerprint": self.recipe.fingerprint,
+            "details": dict(self.recipe.details),
+        }
+        if any(known.get(name) != value for name, value in shared.items()):
+            shared |= {"pixels_at_once": self._predictor.network_pixels, "computed_by": dict(self.recipe.computed_by)}
+            writer.set_attribute(OURS, {"schema_version": SCHEMA_VERSION, STORE: shared})
+        return writer
+
+    def _is_replaced(self, found: Dataset, asked: Mapping[str, Position]) -> bool:
+        """Return True when the store cannot hold what is asked for; raise when nobody said that it may go."""
+        begun = {key: said for key in found.positions if is_begun(said := record_of(found.position(key)))}
+        fits = found.channels == self.channels and self._is_of_ours(found, begun, asked)
+        if not begun or self.existing is Existing.OVERWRITE:
+            return not fits
+        if not fits:
+            has, ours = (", ".join(channels) for channels in (found.channels, self.channels))
+            theirs = next(iter(datasets_of(found)), "another dataset")
+            rule = f"holds the channels {has}, not {ours}"
+            if found.channels == self.channels:
+                rule = f"holds predictions of {theirs}, not of {self._known_as}"
+            raise DatasetError("predictions", self.path, rule, REMEDY)
+        for key in asked if self.existing is Existing.RESUME else ():
+            if difference := self.recipe.differs_from(begun[key]) if key in begun else "":
+                raise another_recipe(self.path, key, difference)
+        return False
+
+    def _is_of_ours(
+        self, found: Dataset, begun: Mapping[str, Mapping[str, Any]], asked: Mapping[str, Position]
+    ) -> bool:
+        """Return True if the store is of our dataset: by the dataset's mark, its name, or the pixels of a position."""
+        token = str(shared_at(found.path).get("token", ""))
+        names = set(map(resolved_name, datasets_of(found)))
+        if not names or names == {resolved_name(self._known_as)} or (token and token == self._token):
+            return True
+        channels = self.recipe.details.get("sources", ())
+        known = ((asked[key], Identity.parse(said.get("input"))) for key, said in begun.items() if key in asked)
+        return any(one is not None and is_still(position, channels, one) for position, one in known)
 
 
-def predicted_datasets(path: Path) -> set[str]:
-    """Return which datasets the predictions of a store, which need not be there, are of."""
-    if not path.is_dir():
-        return set()
-    said = (recorded(position, "prediction") or {} for position in open_dataset(path).positions.values())
-    return {str(name) for one in said if (name := one.get("details", {}).get("dataset"))}
+def another_recipe(path: Path, key: str, difference: str) -> DatasetError:
+    """Return the error of a position that was predicted otherwise than it is asked for."""
+    return DatasetError("predictions", path, f"hold what was predicted at {key} {difference}", REMEDY)
 
 
-def _check_dataset(path: Path, recipe: Recipe) -> None:
-    ours = str(recipe.details.get("dataset"))
-    for theirs in predicted_datasets(path) - {ours}:
-        rule = f"holds predictions of {theirs}, not of {ours}"
-        raise DatasetError("predictions", path, rule, "choose another output, or remove the store")
-
-
-def _writer(path: Path, channels: Sequence[str], existing: Existing) -> "PlateWriter":
+def _found(path: Path) -> Dataset | None:
+    """Return a store, or None when there is none, or it lists no position or cannot be read."""
     try:
-        return create_plate(path, channels, existing="extend")
-    except DatasetError as error:
-        if existing is Existing.OVERWRITE:
-            return create_plate(path, channels, existing="replace")
-        rule = f"cannot be gone on with: {error.rule}"
-        raise DatasetError("predictions", path, rule, "overwrite them, or choose another run") from error
+        return open_dataset(path)
+    except DatasetError:
+        return None
+
+
+def _is_plate(path: Path) -> bool:
+    """Return True if a folder is a plate; refuse a folder that holds anything else."""
+    if not path.exists():
+        return False
+    if "plate" in ome_attributes(plate_attributes_at(path)):
+        return True
+    if not path.is_dir() or any(path.iterdir()):
+        raise DatasetError("predictions", path, "is something else, and stays as it is", "choose another output")
+    with writing(path):
+        path.rmdir()
+    return False
+
+
+def _check_replaceable(path: Path, found: Dataset | None, existing: Existing) -> None:
+    """Refuse to replace what is no store of predictions, or is damaged and nobody said so, or is being filled."""
+    marked = bool(shared_at(path))
+    if found is None and lists_wells(path) and marked and existing is not Existing.OVERWRITE:
+        raise DatasetError("predictions", path, "cannot be read", REMEDY)
+    ours = not lists_wells(path) if found is None else all(name.endswith(_SUFFIXES) for name in found.channels)
+    if not (ours or marked):
+        raise DatasetError("predictions", path, "is something else, and stays as it is", "choose another output")
+    for key in found.positions if found is not None else ():
+        if (busy := holder(path / key)) is not None:
+            rule = f"{busy.owner.shown} is predicting {key}"
+            raise BusyError("predictions", path, rule, "wait for it to end, or stop it")
 
 
 def _placed(source: Position, scale: Sequence[float]) -> tuple[tuple[float | None, float, float] | None, Any]:
@@ -224,18 +254,3 @@ def _placed(source: Position, scale: Sequence[float]) -> tuple[tuple[float | Non
         for start, new, old in zip(source.translation_um, spacing, source.spacing_um, strict=True)
     ]
     return spacing, (moved[0], moved[1], moved[2])
-
-
-def _to_ranges(done: Mask) -> str:
-    """Return the places of what is done, counted X fastest, as ``0-11,14``."""
-    edges = np.flatnonzero(np.diff(done.reshape(-1).astype(np.int8), prepend=0, append=0))
-    pairs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-    return ",".join(str(first) if stop - first == 1 else f"{first}-{stop - 1}" for first, stop in pairs)
-
-
-def _from_ranges(text: str, shape: tuple[int, ...]) -> Mask:
-    flat = np.zeros(int(np.prod(shape)), bool)
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        flat[int(first) : int(last or first) + 1] = True
-    return flat.reshape(shape)

@@ -118,7 +118,8 @@ def run(settings: PreprocessSettings, workspace: Workspace, progress: Progress) 
     notes = {"left_out": [*map(str, left_out), *warnings]}
     record(dataset, preprocess={"settings": settings.model_dump(mode="json"), **notes})
     config = config_path(workspace.sidecar(dataset.path), "preprocess")
-    settings.save(config)
+    resolved = {"dataset": workspace.name_of(dataset.path), "channels": tuple(names)}
+    settings.model_copy(update=resolved).save(config)
     return PreprocessResult(dataset.path, config, measured, statistics, warnings, tuple(left_out))
 
 

@@ -78,7 +78,7 @@ class Session(Choices):
             from napari_vstain.core import inference
 
             with registered(workspace, dataset) as name:
-                values = {"dataset": name, "positions": tuple(positions)}
+                values = {"dataset": name, "positions": tuple(positions), "existing": "renew"}
                 settings = inference.PredictSettings.parse({**values, **chosen_model(model), **limited})
                 return inference.run(settings, workspace, progress)
 
@@ -122,7 +122,7 @@ class Session(Choices):
             which = {"experiment": run.experiment.name, "run": run.name, "positions": tuple(positions)}
             with registered(workspace, dataset) as name:
                 which["dataset"] = name
-                inference.run(inference.PredictSettings.parse(which), workspace, progress)
+                inference.run(inference.PredictSettings.parse({**which, "existing": "skip"}), workspace, progress)
                 return evaluation.run(evaluation.EvaluateSettings.parse({**which, **options}), workspace, progress)
 
         asked = {"run": run, "positions": tuple(positions), "workspace": workspace, "dataset": dataset.name}
