@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_vstain.core.errors import ChannelError, DatasetError, StorageError
+from napari_vstain.core.errors import ChannelError, DatasetError, NormalizationError, StorageError
 from napari_vstain.core.left_out import LeftOut, check_left_out, leaving_out, outcome
 
 EMPTY = LeftOut("B/02/1", "is empty in Phase")
@@ -38,10 +38,13 @@ def test_what_data_provoke_becomes_a_reason_and_what_a_disk_provokes_does_not() 
     left_out: list[LeftOut] = []
     with leaving_out("B/02/1", left_out):
         raise DatasetError("position", "B/02/1", "is empty in Phase.", "leave it out")
+    with leaving_out("B/02/4", left_out):
+        raise NormalizationError("channel", "Phase", "is empty", "choose another channel")
     with leaving_out("B/02/2", left_out):
         raise ChannelError("channel", "DNA", "position B/02/2 has Phase", "choose one of these")
     assert list(map(str, left_out)) == [
         "B/02/1 is empty in Phase",
+        "B/02/4 is empty in Phase",
         "B/02/2 cannot be used: channel DNA position B/02/2 has Phase",
     ]
     with pytest.raises(StorageError), leaving_out("B/02/3", left_out):

@@ -69,7 +69,7 @@ class TrainForm(Settings):
         title="Normalize targets",
         description="Bring targets to a common scale by the statistics of all training positions (dataset), of each "
         "position (fov), so that dim and bright ones count alike, or of each timepoint; by default it is chosen by "
-        "how much the contrast of the targets differs between positions, and said.",
+        "how much the brightness of the targets differs between positions, and said.",
     )
     strict: bool = Field(
         False, title="Strict", description="Refuse a position that cannot be used, instead of leaving it out."

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from napari_vstain.core.errors import ChannelError, DatasetError, VstainError
+from napari_vstain.core.errors import ChannelError, DatasetError, NormalizationError, VstainError
 
 MOST_NAMED = 3
 """How many of those left out a headline names; a list names all."""
@@ -24,6 +24,8 @@ class LeftOut(NamedTuple):
     @classmethod
     def of(cls, position: str, error: VstainError) -> "LeftOut":
         """Return what an error says of a position as the reason why it is left out."""
+        if isinstance(error, NormalizationError):
+            return cls(position, f"{error.rule} in {error.value}")
         about = "" if error.value in (position, None) else f" {error.value}"
         what = "" if error.field == "position" and not about else f"cannot be used: {error.field}{about} "
         return cls(position, what + error.rule.rstrip("."))

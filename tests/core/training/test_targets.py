@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_vstain.core.data import open_dataset, simulate_plate
@@ -17,7 +17,7 @@ from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import resolve
 from napari_vstain.core.training import TrainSettings, run
 from napari_vstain.core.training.data import PatchDataModule
-from napari_vstain.core.training.targets import TargetNormalization, choose, contrast
+from napari_vstain.core.training.targets import Brightness, TargetNormalization, brightness, choose
 from napari_vstain.core.workspace import Workspace
 
 from .conftest import KEYS, changed, images, quick, write_plate
@@ -25,33 +25,43 @@ from .conftest import KEYS, changed, images, quick, write_plate
 WELLS = ("A/1", "B/2")
 
 
-def cells(share, gain, seed=0, count=40_000):
+def cells(share, gain, seed=0, count=10_000):
     """Return the values of an image of which `share` is cells."""
     random = np.random.default_rng(seed)
     inside = random.random(count) < share
     return gain * (10 + random.normal(0, 1, count) + inside * random.normal(40, 8, count))
 
 
+@settings(max_examples=20)
 @given(share=st.floats(0.01, 0.5), gain=st.floats(1e-3, 1e3))
 def test_contrast_is_brightness_however_many_cells_there_are(share, gain):
-    assert contrast(cells(share, gain)) == pytest.approx(40 * gain, rel=0.25)
+    found = brightness(cells(share, gain))
+    assert found.contrast == pytest.approx(40 * gain, rel=0.25)
+    assert found.background == pytest.approx(10 * gain, rel=0.25)
 
 
 def test_one_hot_pixel_is_no_contrast():
     values = cells(0.1, 1)
     values[0] = 65535
-    assert contrast(values) == pytest.approx(40, rel=0.25)
+    assert brightness(values).contrast == pytest.approx(40, rel=0.25)
 
 
 @pytest.mark.parametrize(
-    ("gains", "level"), [((1, 1.5, 0.8), "dataset"), ((0.1, 1, 10), "fov"), ((1, 1, 4), "fov"), ((3,), "dataset")]
+    ("contrasts", "backgrounds", "level", "said"),
+    [
+        ((1, 1.5, 0.8), (5, 5, 5), "dataset", "contrast of Nuclei differs 1.88-fold"),
+        ((0.1, 1, 10), (5, 5, 5), "fov", "contrast of Nuclei differs 100-fold"),
+        ((1, 1, 4), (5, 5, 5), "fov", "contrast of Nuclei differs 4-fold"),
+        ((1, 1, 1.2), (5, 5, 25), "fov", "background of Nuclei differs between them by 20 times its contrast"),
+        ((3,), (5,), "dataset", "as there is one"),
+    ],
 )
-def test_the_choice_follows_the_contrast_and_names_it(gains, level):
-    contrasts = {"Flat": {str(n): 1.0 for n in range(len(gains))}, "Nuclei": {str(n): g for n, g in enumerate(gains)}}
-    made = choose(TargetNormalization(), contrasts)
+def test_the_choice_follows_the_brightness_and_names_it(contrasts, backgrounds, level, said):
+    alike = {str(n): Brightness(1, 1) for n in range(len(contrasts))}
+    nuclei = {str(n): Brightness(*pair) for n, pair in enumerate(zip(backgrounds, contrasts, strict=True))}
+    made = choose(TargetNormalization(), {"Flat": alike, "Nuclei": nuclei})
     assert made.normalization.level == level
-    assert made.sentence.count(".") >= 1 and ("position by position" in made.sentence) == (level == "fov")
-    assert len(gains) == 1 or "Nuclei" in made.sentence
+    assert said in made.sentence and ("position by position" in made.sentence) == (level == "fov")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from napari_vstain.core.training.patch_settings import PatchSettings
 from napari_vstain.core.training.patches import PatchReader, Stack
 from napari_vstain.core.training.selection import misfits, not_normalizable
 from napari_vstain.core.training.splits import propose_split
-from napari_vstain.core.training.targets import TargetNormalization, choose, contrast, typical
+from napari_vstain.core.training.targets import Brightness, TargetNormalization, brightness, choose, typical
 from napari_vstain.core.workspace import Workspace
 
 LEAST_BATCHES = 8
@@ -97,9 +97,9 @@ class PatchDataModule(LightningDataModule):
         self.split = self._usable()
         positions = [self.dataset.positions[key] for key in self.split.train]
         self.report.phase("Measuring intensities", len(self.channels), "channels")
-        contrasts: dict[str, dict[str, float]] = {target: {} for target in self.targets}
-        statistics = {channel: self._measure(positions, channel, contrasts.get(channel)) for channel in self.channels}
-        self.scale = choose(self.target_normalization, contrasts)
+        found: dict[str, dict[str, Brightness]] = {target: {} for target in self.targets}
+        statistics = {channel: self._measure(positions, channel, found.get(channel)) for channel in self.channels}
+        self.scale = choose(self.target_normalization, found)
         self.report.advance(0, self.scale.sentence)
         self.notes = (self.scale.sentence,)
         if self.target_normalization.level == "auto":
@@ -185,13 +185,13 @@ class PatchDataModule(LightningDataModule):
         sources = [(channel, self.source_normalization) for channel in self.sources]
         return [*sources, *((channel, targets) for channel in self.targets)]
 
-    def _measure(self, positions: list[Position], channel: str, contrasts: dict[str, float] | None) -> Statistics:
-        """Return a channel's statistics over all training positions; of a target note each position's contrast."""
+    def _measure(self, positions: list[Position], channel: str, found: dict[str, Brightness] | None) -> Statistics:
+        """Return a channel's statistics over all training positions; of a target note how bright it is by position."""
         self.report.advance()
 
         def note(position: Position, values: Values) -> None:
-            if contrasts is not None:
-                contrasts[position.key] = contrast(values)
+            if found is not None:
+                found[position.key] = brightness(values)
 
         statistics = pooled_statistics(positions, channel, progress=self.report, each=note)
         used = dict(self._normalizations())[channel].model_copy(update={"level": "dataset"})

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,8 @@ from napari_vstain.core.settings import Settings
 
 ALIKE = 2.0
 """Up to this ratio of the positions' contrasts they are normalized together: the dimmest then counts a quarter of
-the brightest in a mean squared error, and what is gained by position is lost in calibration."""
+the brightest in a mean squared error, and what is gained by position is lost in calibration. The same for the
+difference of their backgrounds over the contrast."""
 _BRIGHTEST = 2e-4
 """Share of a position's values that may be hot pixels."""
 _BINS = 256
@@ -35,7 +36,7 @@ class TargetNormalization(Settings):
         title="Level",
         description="Whose statistics are used: those of all training positions (dataset), of each position (fov), so "
         "that dim and bright ones count alike, of each time point, or fixed numbers; auto chooses between dataset "
-        "and fov by how much the contrast of the targets differs between the training positions.",
+        "and fov by how much the brightness of the targets differs between the training positions.",
     )
     subtract: Literal["mean", "median", "min", "p1", "p5"] = Field(
         "mean", title="Subtract", description="The statistic that is subtracted."
@@ -83,27 +84,31 @@ class TargetScale:
         return self.fixed[target] if target in self.fixed else self.normalization.offset_and_divisor(statistics)
 
 
-def choose(settings: TargetNormalization, contrasts: Mapping[str, Mapping[str, float]]) -> TargetScale:
-    """Return how targets are normalized: as set, or by the contrasts of each target, by position."""
+class Brightness(NamedTuple):
+    """How bright a stain is at one position, in its own units."""
+
+    background: float
+    contrast: float
+    """How far bright pixels lie above the background."""
+
+
+def choose(settings: TargetNormalization, found: Mapping[str, Mapping[str, Brightness]]) -> TargetScale:
+    """Return how targets are normalized: as set, or by how bright each target is, by position."""
     if settings.level != "auto":
         level = settings.level
         scale = settings.by("dataset" if level == "fixed" else level)
         return TargetScale(scale, settings.fixed, f"Targets are normalized {_HOW[level]}, as set.")
-    target = max(contrasts, key=lambda name: _ratio(contrasts[name]))
-    ratio, low, high = _ratio(contrasts[target]), min(contrasts[target].values()), max(contrasts[target].values())
-    differ = ratio > ALIKE
-    said = f"the contrast of {target} differs {ratio:.3g}-fold between them ({low:.3g} to {high:.3g})"
-    how = _HOW["fov" if differ else "dataset"]
-    if len(contrasts[target]) < 2:
-        said = "there is one"
-    why = f"since {said}" if differ else f"as {said}"
-    return TargetScale(settings.by("fov" if differ else "dataset"), {}, f"Targets are normalized {how}, {why}.")
+    differences = [_difference(target, list(known.values())) for target, known in found.items()]
+    ratio, said = max(differences, key=lambda difference: difference[0])
+    level = "fov" if ratio > ALIKE else "dataset"
+    why = f"{'since' if ratio > ALIKE else 'as'} {said}"
+    return TargetScale(settings.by(level), {}, f"Targets are normalized {_HOW[level]}, {why}.")
 
 
-def contrast(values: npt.NDArray[Any]) -> float:
-    """Return how far the bright pixels of an image lie above its dark ones: the means of Otsu's two classes.
+def brightness(values: npt.NDArray[Any]) -> Brightness:
+    """Return background and contrast of an image: the mean of Otsu's dark class, and how far the bright one's is above.
 
-    Unlike the standard deviation it is the stain's brightness, however many cells there are. The very brightest
+    Unlike the standard deviation they tell the stain's brightness, however many cells there are. The very brightest
     values count as the next ones: one hot pixel is no class.
 
     Parameters
@@ -117,7 +122,20 @@ def contrast(values: npt.NDArray[Any]) -> float:
     highest = ordered[-1 - int(_BRIGHTEST * ordered.size)]
     clipped = np.minimum(ordered, highest) if highest > ordered[0] else ordered
     bright = clipped > threshold_otsu(clipped, nbins=_BINS)
-    return float(clipped[bright].mean() - clipped[~bright].mean())
+    background = float(clipped[~bright].mean())
+    return Brightness(background, float(clipped[bright].mean()) - background)
+
+
+def _difference(target: str, known: Sequence[Brightness]) -> tuple[float, str]:
+    """Return how much positions differ, 1 for not at all, and say it."""
+    if len(known) < 2:
+        return 1.0, "there is one"
+    contrasts, backgrounds = [one.contrast for one in known], [one.background for one in known]
+    low, high = min(contrasts), max(contrasts)
+    shift = (max(backgrounds) - min(backgrounds)) / float(np.median(contrasts))
+    if shift > ALIKE and shift > high / low:
+        return shift, f"the background of {target} differs between them by {shift:.3g} times its contrast"
+    return high / low, f"the contrast of {target} differs {high / low:.3g}-fold between them ({low:.3g} to {high:.3g})"
 
 
 def typical(known: Sequence[Statistics]) -> Statistics:
@@ -129,7 +147,3 @@ def typical(known: Sequence[Statistics]) -> Statistics:
 def _median(numbers: Iterable[float | None]) -> float | None:
     given = [number for number in numbers if number is not None]
     return float(np.median(given)) if given else None
-
-
-def _ratio(contrasts: Mapping[str, float]) -> float:
-    return max(contrasts.values()) / min(contrasts.values())
