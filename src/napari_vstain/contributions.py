@@ -1,4 +1,7 @@
-"""What napari takes from us besides docks: a reader for plates and our own stores, and a sample plate; with no Qt."""
+"""What napari takes from us besides docks: a reader for plates and our own stores, and a sample plate; with no Qt.
+
+In a window `widgets.sample` makes the sample plate in the background.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_vstain.core.data import Dataset, Position
+    from napari_vstain.core.progress import Progress
 
 LayerData = tuple[Any, dict[str, Any], str]
 ReadFunction = Callable[[str | Sequence[str]], list[LayerData]]
@@ -39,15 +43,15 @@ def read_first_position(path: str | Sequence[str]) -> list[LayerData]:
     return layers_of(dataset, next(iter(dataset.positions.values())))
 
 
-def sample_plate() -> list[LayerData]:
-    """Return the first position of the simulated plate, which is made once, among the user's caches."""
+def sample_plate(progress: "Progress | None" = None) -> list[LayerData]:
+    """Return the first position of the simulated plate, which is made once, among the user's caches: 8 s."""
     from napari_vstain.core.data import simulate_plate
     from napari_vstain.core.files import cache_folder
     from napari_vstain.core.workspace import Workspace
 
     workspace = Workspace.create(cache_folder("sample"))
     if not workspace.dataset_names():
-        simulate_plate(workspace.new_dataset("sample"))
+        simulate_plate(workspace.new_dataset("sample"), progress=progress)
     return read_first_position(str(workspace.dataset(workspace.dataset_names()[0])))
 
 

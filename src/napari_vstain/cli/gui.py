@@ -11,6 +11,7 @@ from typing import Any
 from napari_vstain.cli.terminal import Display
 from napari_vstain.cli.verb import add_common_options, add_workspace_option, find_workspace, new_parser
 from napari_vstain.core.errors import DatasetError, DependencyError, WorkspaceError
+from napari_vstain.core.session import Opened
 from napari_vstain.core.workspace import Workspace
 
 PLUGIN, DOCK = "napari-vstain", "Workbench"
@@ -56,7 +57,11 @@ def open_window(workspace: Workspace | None, images: Sequence[Path]) -> None:
     napari: Any = import_module("napari")
     viewer = napari.Viewer()
     _, workbench = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
-    if workspace is not None:
+    if workspace is not None and any(
+        path.suffix == ".zarr" for path in images
+    ):  # what is named is shown, not the workspace's own dataset
+        workbench.desk.session.adopt(Opened(workspace, None))
+    elif workspace is not None:
         workbench.steps[0].section.open(workspace.root)
     for path in images:
         viewer.open(str(path), plugin=PLUGIN if path.suffix == ".zarr" else None)

@@ -49,11 +49,24 @@ def keys_in_use(viewer: Any) -> dict[str, str]:
 
 
 def bind_key(viewer: Any, key: str, function: Callable[[Any], Any]) -> str:
-    """Bind a free key on the viewer; return "" or, when it is taken, what takes it (then nothing is bound)."""
-    holder = keys_in_use(viewer).get(key, "")
+    """Bind a free key on the viewer; return "" or, when it is taken, what takes it (then nothing is bound).
+
+    A key that an earlier dock of ours has gives way: that dock may be gone.
+    """
+    ours = any(str(known) == _native(key) and _is_ours(function) for known, function in viewer.keymap.items())
+    holder = "" if ours else keys_in_use(viewer).get(_native(key), "")
     if not holder:
-        viewer.bind_key(key, function)
+        viewer.bind_key(key, function, overwrite=ours)
     return holder
+
+
+def _native(key: str) -> str:
+    """Return a key as napari writes it in its tables."""
+    return key.replace("-", "+")
+
+
+def _is_ours(function: Any) -> bool:
+    return str(getattr(function, "__module__", "")).startswith("napari_vstain.")
 
 
 def unbind_key(viewer: Any, key: str) -> None:

@@ -17,6 +17,7 @@ from napari_vstain.widgets.colours import Theme
 from napari_vstain.widgets.compat import bare, main_window, theme_of
 from napari_vstain.widgets.layers.book import Book
 from napari_vstain.widgets.layers.predictions import Predictions
+from napari_vstain.widgets.opening import Opener, bind_steps
 from napari_vstain.widgets.threads import Pump
 from napari_vstain.widgets.warmup import WarmUp
 
@@ -38,6 +39,8 @@ class Desk:
         self.pump = Pump()
         self.book = Book()
         self.predictions = Predictions()
+        self.opener = Opener(bare(viewer), self.session, self.pump, self.book)
+        bind_steps(bare(viewer), self.opener)
         self.warm_up = WarmUp(self.pump, self.session)
         self.warm_up.finished.connect(self._thaw)
         self._early: weakref.WeakSet[Any] = weakref.WeakSet()

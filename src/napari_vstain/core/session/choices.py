@@ -50,13 +50,13 @@ class Choices:
         self.adopt(opened)
         return opened
 
-    def adopt(self, opened: Opened) -> None:
-        """Make what was opened this session's, the first position and the likely channels chosen."""
+    def adopt(self, opened: Opened, position: str = "") -> None:
+        """Make what was opened this session's, the likely channels and a position chosen: the first, or the named."""
         if opened.workspace != self.workspace and opened.workspace is not None:
             self.workspace = opened.workspace
             self.workspace_changed.emit(self.workspace)
         if opened.dataset is not None:
-            self._adopt_dataset(opened.dataset)
+            self._adopt_dataset(opened.dataset, position)
 
     def choose_position(self, key: str) -> None:
         """Make a position of the dataset the open one.
@@ -145,10 +145,10 @@ class Choices:
             raise ModelError("model", None, "none is chosen", "choose a run or a model file")
         return self.model
 
-    def _adopt_dataset(self, dataset: Dataset) -> None:
+    def _adopt_dataset(self, dataset: Dataset, position: str) -> None:
         self.dataset, self.position = dataset, None
         self.sources, self.targets = guess_roles(dataset.channels)
         self.dataset_changed.emit(dataset)
         self.channels_changed.emit(self.sources, self.targets)
         if dataset.positions:
-            self.choose_position(next(iter(dataset.positions)))
+            self.choose_position(position if position in dataset.positions else next(iter(dataset.positions)))

@@ -29,6 +29,5 @@ def make_sample(progress: Progress) -> Opened:
 
     workspace = Workspace.create(cache_folder("sample"))
     if not workspace.dataset_names():
-        progress.phase("Simulating cells")
-        simulate_plate(workspace.new_dataset("sample"), seed=0)
+        simulate_plate(workspace.new_dataset("sample"), seed=0, progress=progress)
     return open_path(workspace.root)

@@ -6,20 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QMenu, QPushButton
 
-from napari_vstain.core.progress import Progress
-from napari_vstain.core.session import Opened, open_path
 from napari_vstain.core.workspace import Workspace
-from napari_vstain.widgets.data.dropped import Dropped
 from napari_vstain.widgets.data.opening import create_workspace, make_sample
 from napari_vstain.widgets.data.platemap import PlateMap
 from napari_vstain.widgets.data.roles import Roles
 from napari_vstain.widgets.data.steps import Steps
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
-from napari_vstain.widgets.layers.positions import Picture, read_pictures, show_pictures
 from napari_vstain.widgets.section import Condition, Section
 from napari_vstain.widgets.style import as_role, note, shrinkable
-from napari_vstain.widgets.threads import Latest, spread
 from napari_vstain.widgets.wording import arrow, count
 
 if TYPE_CHECKING:
@@ -38,84 +33,46 @@ class DataSection(Section):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self._opening = Latest()
-        self._loading = Latest()
-        self.dropped = Dropped(desk.book, self)
         self._build()
         self.hear(self.session.workspace_changed, self._show_datasets)
         self.hear(self.session.dataset_changed, self._show_dataset)
         self.hear(self.session.position_changed, self._show_position)
+        self.hear(self.session.position_changed, desk.opener.follow)
         self.hear(self.session.channels_changed, self._show_roles)
-        self.tie(desk.viewer.layers.events.inserted, self.dropped.see)
         self._attach()
 
     # What a click asks for
 
     def open(self, path: Path | str) -> None:
         """Open a workspace or an OME-Zarr, and show its first position; the window stays free meanwhile."""
-        self._busy(f"Opening {Path(path).name}…", lambda progress: open_path(path, self.session.workspace))
+        self.desk.opener.open(path)
 
     def open_sample(self) -> None:
         """Make the simulated sample plate, in a workspace of its own, and open it."""
-        self._busy("Making the sample plate…", make_sample)
+        self.desk.opener.run("Making the sample plate…", make_sample)
 
     def new_workspace(self, path: Path | str) -> None:
         """Create a workspace; an open dataset is registered in it."""
         dataset = self.session.dataset
-        self._busy("Creating the workspace…", lambda progress: create_workspace(Path(path), dataset))
+        self.desk.opener.run("Creating the workspace…", lambda progress: create_workspace(Path(path), dataset))
 
     def show_layers(self) -> None:
         """Load the open position as layers."""
-        session = self.session
-        dataset, position, sources, targets = session.open_dataset, session.position, session.sources, session.targets
-        if position is None:
-            return
-        self.say(Condition.BUSY, f"Loading {position.key}…")
-        self.call(
-            lambda progress: read_pictures(dataset, position, sources, targets, progress),
-            self._loading.ask(self._show_pictures),
-        )
-
-    def _open_dropped(self, layers: list[Any]) -> None:
-        """Open the dataset of layers that were dropped on the canvas, unless it is open already."""
-        path = layers[0].metadata["vstain"]["path"]
-        if self.session.dataset is None or str(self.session.dataset.path) != path:
-            self._busy(
-                f"Opening {Path(path).name}…",
-                lambda progress: open_path(path, self.session.workspace),
-                lambda opened: self._opened_dropped(opened, layers),
-            )
-
-    def _opened_dropped(self, opened: Opened, layers: list[Any]) -> None:
-        self.session.adopt(opened)
-        self.session.choose_position(layers[0].metadata["vstain"]["position"])
-        self.dropped.assign(layers, self.session.targets)
-        self._describe()
+        self.desk.opener.show()
 
     # What came of it
 
-    def _busy(
-        self, message: str, function: Callable[[Progress], Opened], then: Callable[[Opened], None] | None = None
-    ) -> None:
+    def _begin(self, message: str) -> None:
         self.settle()
         self.say(Condition.BUSY, message)
-        self.where.setText(message)
-        self.call(function, self._opening.ask(then or self._opened))
-
-    def _opened(self, opened: Opened) -> None:
-        self.session.adopt(opened)
-        self._describe()
-        if opened.dataset is not None:
-            self.attempt(self.show_layers)
+        if self.session.dataset is None:
+            self.where.setText(message)
+            self.where.setVisible(True)
 
     def complain(self, error: BaseException | str) -> None:
         """Show what went wrong, and what is still open."""
         self._describe()
         super().complain(error)
-
-    def _show_pictures(self, pictures: list[Picture]) -> None:
-        steps = show_pictures(self.desk.viewer, self.desk.book, pictures)
-        spread(self, self._loading.whole(steps), then=self._describe)
 
     def _show_datasets(self, workspace: Workspace) -> None:
         names = workspace.dataset_names()
@@ -207,12 +164,16 @@ class DataSection(Section):
         return menu
 
     def _connect(self) -> None:
+        opener = self.desk.opener
         self.datasets.currentTextChanged.connect(self._choose_dataset)
-        self.plate.chosen.connect(lambda key: self.attempt(lambda: self._go(key)))
-        self.steps.chosen.connect(lambda key: self.attempt(lambda: self._go(key)))
-        self.steps.stepped.connect(lambda step: self.attempt(lambda: self._step(step)))
+        self.plate.chosen.connect(lambda key: self.attempt(lambda: opener.go(key)))
+        self.steps.chosen.connect(lambda key: self.attempt(lambda: opener.go(key)))
+        self.steps.stepped.connect(lambda step: self.attempt(lambda: opener.step(step)))
         self.roles.chosen.connect(lambda *roles: self.attempt(lambda: self.session.choose_channels(*roles)))
-        self.dropped.came.connect(self._open_dropped)
+        opener.began.connect(self._begin)
+        opener.failed.connect(self.complain)
+        for signal in (opener.opened, opener.shown):
+            signal.connect(self._describe)
         self.load.clicked.connect(lambda: self.attempt(self.show_layers))
         self.save_in.clicked.connect(lambda: self._ask("Choose a folder for the workspace", self.new_workspace))
 
@@ -240,15 +201,7 @@ class DataSection(Section):
     def _choose_dataset(self, name: str) -> None:
         if self.session.workspace is not None and (self.session.dataset is None or name != self.session.dataset.name):
             workspace = self.session.workspace
-            self._busy(f"Opening {name}…", lambda progress: open_path(workspace.dataset(name), workspace))
-
-    def _go(self, key: str) -> None:
-        self.session.choose_position(key)
-        self.show_layers()
-
-    def _step(self, step: int) -> None:
-        self.session.step_position(step)
-        self.show_layers()
+            self.desk.opener.open(workspace.dataset(name))
 
 
 class DataDock(SectionDock):

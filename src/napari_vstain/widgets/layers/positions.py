@@ -51,19 +51,30 @@ def read_pictures(
 
 def show_pictures(viewer: Any, book: Book, pictures: Sequence[Picture]) -> Iterator[None]:
     """Put the former position's layers away and add the new one's, yielding after each so that the window breathes."""
-    shown = {picture.origin for picture in pictures}
     nothing_else = all(book.origin(layer) is not None for layer in viewer.layers)
+    shown = {picture.origin for picture in pictures}
     for layer, origin in list(book.shown(viewer)):
-        if origin in shown:
-            viewer.layers.remove(layer)
+        if origin in shown or (origin.dataset and origin.kind in ("source", "target")):
+            viewer.layers.remove(layer)  # it can be read again
         elif origin.dataset:
-            _put_away(viewer, layer, origin)
+            layer.visible = False
     yield
     for picture in pictures:
         _add(viewer, book, picture)
         yield
     if nothing_else:
         viewer.reset_view()
+
+
+def put_away(viewer: Any, book: Book, keep: tuple[str, str]) -> None:
+    """Remove the images that were shown of other positions than `keep`, (dataset, position), by us and by nobody else.
+
+    What a reader added stays: it was asked for.
+    """
+    for layer, origin in list(book.shown(viewer, "source", "target")):
+        read = "path" in (layer.metadata.get("vstain") or {})
+        if origin.dataset and (origin.dataset, origin.position) != keep and not read:
+            viewer.layers.remove(layer)
 
 
 def _add(viewer: Any, book: Book, picture: Picture) -> Any:
@@ -81,14 +92,6 @@ def _add(viewer: Any, book: Book, picture: Picture) -> Any:
         **picture.place.arguments(),
     )
     return viewer.add_layer(book.enter(layer, origin))
-
-
-def _put_away(viewer: Any, layer: Any, origin: Origin) -> None:
-    """Remove an image that can be read again; a prediction is only hidden."""
-    if origin.kind in ("source", "target"):
-        viewer.layers.remove(layer)
-    else:
-        layer.visible = False
 
 
 def _tzyx(position: "Position") -> tuple[int, int, int, int]:
