@@ -48,7 +48,7 @@ def test_open_train_predict_export_metrics_and_onnx(make_napari_viewer_proxy, qt
     predict.go.click()
     wait(lambda: predict.job is None, predict)
     prediction = viewer.layers[-1]
-    assert prediction.name == "Nuclei_prediction"
+    assert prediction.name == "Nuclei_prediction · A/1/0 · first/version_0"
     assert np.isfinite(prediction.data).all()
     assert prediction.data.std() > 0
 

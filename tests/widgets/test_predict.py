@@ -44,7 +44,7 @@ def test_one_click_predicts_an_open_image_with_no_workspace(section, qtbot, desk
     section.go.click()
     (layer,) = predicted(section, qtbot)
     np.testing.assert_allclose(layer.data, whole(checkpoint, field), rtol=1e-4, atol=0.05)
-    assert layer.name == "Nuclei_prediction"
+    assert layer.name == "Nuclei_prediction · my phase · untrained.ckpt"
     np.testing.assert_array_equal(layer.scale, source.scale)
     np.testing.assert_array_equal(layer.translate, source.translate)
     assert layer.units == source.units

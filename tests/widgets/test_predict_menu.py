@@ -224,6 +224,6 @@ def test_a_viscy_checkpoint_predicts_in_the_dock_what_it_predicts_without(desk, 
     qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
     assert section.problem.isHidden(), section.problem.text()
     whole = load_predictor(viscy / "model.ckpt", elsewhere=Elsewhere(config=viscy / "config.json")).predict(source)
-    assert [layer.name for layer in layers] == ["Nuclei_prediction", "Membrane_prediction"]
+    assert [layer.name.split(" · ")[0] for layer in layers] == ["Nuclei_prediction", "Membrane_prediction"]
     for layer, image in zip(layers, whole["stain"], strict=True):
         np.testing.assert_allclose(layer.data, image, atol=1e-4 * np.abs(image).max())

@@ -16,8 +16,10 @@ from napari_vstain.core.session import JobKind, Session
 from napari_vstain.widgets.colours import Theme
 from napari_vstain.widgets.compat import bare, main_window, theme_of
 from napari_vstain.widgets.layers.book import Book
+from napari_vstain.widgets.layers.contrast import Contrast
 from napari_vstain.widgets.layers.predictions import Predictions
 from napari_vstain.widgets.opening import Opener, bind_steps
+from napari_vstain.widgets.painting import Painting
 from napari_vstain.widgets.threads import Pump
 from napari_vstain.widgets.warmup import WarmUp
 
@@ -38,8 +40,10 @@ class Desk:
         sys.setswitchinterval(min(sys.getswitchinterval(), TURN_S))
         self.pump = Pump()
         self.book = Book()
-        self.predictions = Predictions()
-        self.opener = Opener(bare(viewer), self.session, self.pump, self.book)
+        self.contrast = Contrast(self.book)
+        self.predictions = Predictions(bare(viewer), self.book, self.contrast)
+        self.opener = Opener(bare(viewer), self.session, self.pump, self.book, self.contrast, self.predictions)
+        self.painting = Painting(bare(viewer), self.session, self.pump, self.book, self.predictions)
         bind_steps(bare(viewer), self.opener)
         self.warm_up = WarmUp(self.pump, self.session)
         self.warm_up.finished.connect(self._thaw)

@@ -6,6 +6,8 @@ it (a dock, a key, a plate dropped on the canvas), makes all of an earlier one v
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
@@ -18,7 +20,9 @@ from napari_vstain.core.session import Opened, Session, open_path
 from napari_vstain.widgets.compat import bind_key
 from napari_vstain.widgets.layers.arrivals import Arrivals
 from napari_vstain.widgets.layers.book import Book
+from napari_vstain.widgets.layers.contrast import Contrast
 from napari_vstain.widgets.layers.positions import Picture, put_away, read_pictures, show_pictures
+from napari_vstain.widgets.layers.predictions import Predictions
 from napari_vstain.widgets.threads import Pump, spread
 
 if TYPE_CHECKING:
@@ -40,9 +44,12 @@ class Opener(QObject):
     """The layers of the open position are there."""
     failed = Signal(object)
 
-    def __init__(self, viewer: Any, session: Session, pump: Pump, book: Book) -> None:
+    def __init__(
+        self, viewer: Any, session: Session, pump: Pump, book: Book, contrast: Contrast, predictions: Predictions
+    ) -> None:
         super().__init__()
         self._viewer, self._session, self._pump, self._book = ref(viewer), session, pump, book
+        self._contrast, self._predictions = contrast, predictions
         self._question = 0
         self._wanted: tuple[str, str] | None = None
         """Dataset and position that are shown, or will be."""
@@ -128,8 +135,13 @@ class Opener(QObject):
 
     def _show_pictures(self, pictures: list[Picture]) -> None:
         viewer = self._viewer()
-        if viewer is not None:
-            spread(self, self._whole(show_pictures(viewer, self._book, pictures)), then=lambda: None)
+        if viewer is None or not pictures:
+            return
+        origin = pictures[0].origin
+        place = origin.dataset, origin.position
+        self._predictions.leave(place)
+        steps = chain(show_pictures(viewer, self._book, self._contrast, pictures), self._predictions.come_back(place))
+        spread(self, self._whole(steps), then=lambda: None)
 
     def _whole(self, steps: Iterator[None]) -> Iterator[None]:
         """Yield from `steps` until something else is asked for."""
@@ -148,21 +160,30 @@ class Opener(QObject):
         path, key = said["path"], said["position"]
         session = self._session
         if self._wanted == (path, key):  # a layer of them came later than the others
-            self.arrivals.assign(layers, session.targets)
+            self._assign((path, key))
             return
 
         def adopt(opened: Opened) -> None:
             assert opened.dataset is not None
             self._wanted = str(opened.dataset.path), key
             session.adopt(opened, key)
-            self.arrivals.assign(layers, session.targets)
+            self._assign((path, key))
             viewer = self._viewer()
             if viewer is not None:
                 put_away(viewer, self._book, keep=(path, key))
+                self._predictions.leave((path, key))
+                list(self._predictions.come_back((path, key)))
             self.opened.emit()
             self.shown.emit()
 
         self._ask(f"Opening {Path(path).name}…", lambda progress: open_path(path, session.workspace), adopt)
+
+    def _assign(self, place: tuple[str, str]) -> None:
+        """Note which of the layers of a position show targets."""
+        for layer, origin in self._book.shown(self._viewer(), "source"):
+            if (origin.dataset, origin.position) == place and origin.channel in self._session.targets:
+                self._book.enter(layer, replace(origin, kind="target"))
+                self._contrast.follow(layer)
 
 
 def bind_steps(viewer: Any, opener: Opener) -> None:

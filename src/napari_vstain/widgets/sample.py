@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtWidgets import QApplication
 
 from napari_vstain.contributions import LayerData, sample_plate
 from napari_vstain.core.jobs import Job, JobStatus
@@ -17,15 +18,17 @@ _LOOK_MS = 30
 
 
 def open_sample() -> list[LayerData]:
-    """Return the first position of the simulated plate as layers; it is made once, among the user's caches.
+    """Show the first position of the simulated plate; it is made once, among the user's caches.
 
-    napari wants the layers back from this call, so the window's events are handled here until they are there (8 s
-    the first time); napari's activity dock shows how far it is. What napari loads with its first layer (the list of
-    units, xarray: 0.8 s) is loaded in the background, too.
+    Return its last layer: the others are added here, one a turn of the window. napari wants it back from this call,
+    so the window's events are handled here until it is there (8 s the first time); napari's activity dock shows how
+    far it is. What napari loads with its first layer (the list of units, xarray: 0.8 s) is loaded in the background.
     """
     import napari
+    from napari.layers import Layer
 
-    desk = desk_of(napari.current_viewer())
+    viewer = napari.current_viewer()
+    desk = desk_of(viewer)
     made: list[Any] = [None, []]
 
     def make(progress: Progress) -> None:
@@ -38,8 +41,11 @@ def open_sample() -> list[LayerData]:
     _wait(job, desk)
     job.result()
     use_units(made[0])
-    layers: list[LayerData] = made[1]
-    return layers
+    *others, last = made[1]
+    for layer in others:
+        viewer.add_layer(Layer.create(*layer))
+        QApplication.processEvents()
+    return [last]
 
 
 def _read(data: Any, arguments: dict[str, Any], kind: str) -> LayerData:

@@ -1,7 +1,7 @@
 """A session is what a script or a window holds: workspace, open position, channel choice, model and jobs."""
 
 from napari_vstain.core.session.jobs import JobKind, stop_jobs
-from napari_vstain.core.session.live import Caveat, Engaged, Live, Spacing
+from napari_vstain.core.session.live import Caveat, Engaged, Live, Said, Spacing
 from napari_vstain.core.session.losses import Losses, Series
 from napari_vstain.core.session.matching import OpenImage, Role, match_sources
 from napari_vstain.core.session.memory import recall_model, remember_model
@@ -20,6 +20,7 @@ __all__ = [
     "Opened",
     "PredictorCache",
     "Role",
+    "Said",
     "Series",
     "Session",
     "Spacing",

@@ -36,6 +36,20 @@ class Caveat:
     sentence: str
 
 
+class Said:
+    """What a prediction said of itself besides its tiles; a job's `Record`, for a dock that opens later."""
+
+    def __init__(self) -> None:
+        self.items: list[object] = []
+
+    def take(self, item: object) -> None:
+        """Keep an item, unless it is a tile."""
+        from napari_vstain.core.inference.streaming import TileDone
+
+        if not isinstance(item, TileDone):
+            self.items.append(item)
+
+
 class Live:
     """A prediction of open images, whose order follows what the user looks at, even while the model still loads."""
 

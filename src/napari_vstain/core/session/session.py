@@ -13,7 +13,7 @@ from napari_vstain.core.jobs import Job
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session.choices import Choices
 from napari_vstain.core.session.jobs import JobKind, Jobs
-from napari_vstain.core.session.live import Live, Spacing
+from napari_vstain.core.session.live import Live, Said, Spacing
 from napari_vstain.core.session.losses import Losses
 from napari_vstain.core.session.memory import remember_model
 from napari_vstain.core.session.models import PredictorCache, chosen_model
@@ -82,11 +82,13 @@ class Session(Choices):
                 settings = inference.PredictSettings.parse({**values, **chosen_model(model), **limited})
                 return inference.run(settings, workspace, progress)
 
-        return self.start(predict, f"Predicting {len(positions)} positions")
+        asked = {"positions": tuple(positions), "workspace": workspace}
+        name = f"Predicting {positions[0] if len(positions) == 1 else f'{len(positions)} positions'}"
+        return self.start(predict, name, kind=JobKind.PREDICT, asked=asked, record=Said())
 
     def stream(
         self, images: Sequence[Any], axes: str, outputs: Mapping[str, Any], view: Area, scope: Area,
-        *, spacing_um: Spacing | None = None, resample: bool = False, **options: Any,
+        *, spacing_um: Spacing | None = None, resample: bool = False, title: str = "", **options: Any,
     ) -> Live:  # fmt: skip
         """Predict open images from what is looked at outward, into `outputs`; see `inference.streaming.Stream`.
 
@@ -102,14 +104,15 @@ class Session(Choices):
             Voxel size of the images in micrometres, compared with the model's; None where it is not known.
         resample : bool
             Predict at the model's voxel size, and bring the prediction back onto the images' pixels.
+        title : str
+            What the images are, for people.
         options
             ``engine``, ``device``, ``precision``, ``threads``, ``augment``, ``tile_px``.
         """
-        options = {"threads": self.threads, **options}
-        live = Live(
-            self.open_model, tuple(images), axes, outputs, view, scope, options, self._predictors, spacing_um, resample
-        )
-        live.job = self.start(live, "Predicting")
+        options, model = {"threads": self.threads, **options}, self.open_model
+        live = Live(model, tuple(images), axes, outputs, view, scope, options, self._predictors, spacing_um, resample)
+        asked = {"title": title, "targets": model.spec.targets, "workspace": self.workspace}
+        live.job = self.start(live, f"Predicting {title}".strip(), kind=JobKind.PREDICT, asked=asked, record=Said())
         return live
 
     def evaluate(self, run: Run, positions: Sequence[str], **options: Any) -> Job[EvaluateResult]:

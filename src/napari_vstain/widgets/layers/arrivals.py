@@ -1,7 +1,5 @@
 """Layers that our reader put on the canvas, before or after a dock was opened, are taken in like our own."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -26,13 +24,6 @@ class Arrivals(QObject):
         for layer in viewer.layers:
             self._see(layer)
         viewer.layers.events.inserted.connect(self._inserted)
-
-    def assign(self, layers: Sequence[Any], targets: Sequence[str]) -> None:
-        """Note which of the layers show targets."""
-        for layer in layers:
-            origin = self._book.origin(layer)
-            if origin is not None and origin.channel in targets:
-                self._book.enter(layer, replace(origin, kind="target"))
 
     def _inserted(self, event: Any) -> None:
         self._see(event.value)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from napari_vstain.widgets.layers.axes import assumed_axes, labelled_axes
+from napari_vstain.widgets.layers.display import colormap, is_known
 
 Kind = Literal["source", "target", "prediction", "uncertainty"]
 
@@ -26,6 +27,7 @@ class Book:
 
     def __init__(self) -> None:
         self._origins: WeakKeyDictionary[Any, Origin] = WeakKeyDictionary()
+        self._stains: list[str] = []
         self._axes: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
     def enter(self, layer: Any, origin: Origin) -> Any:
@@ -36,6 +38,13 @@ class Book:
     def origin(self, layer: Any) -> Origin | None:
         """Return where a layer comes from, or None for a user's own."""
         return self._origins.get(layer)
+
+    def colour(self, stain: str) -> str:
+        """Return the colour map of a stain: the same one for its measured and its predicted images."""
+        if stain not in self._stains:
+            self._stains.append(stain)
+        unknown = [known for known in self._stains if not is_known(known)]
+        return colormap(stain, unknown.index(stain) if stain in unknown else 0)
 
     def axes(self, layer: Any) -> str:
         """Return the axes of an image, a part of ``TCZYX``; "" where a person must say what they are."""

@@ -25,6 +25,11 @@ def colormap(channel: str, place: int = 0) -> str:
     return _OTHERS[place % len(_OTHERS)]
 
 
+def is_known(stain: str) -> bool:
+    """Return True if the name of a stain tells its colour."""
+    return any(pattern.search(stain) for pattern, _ in _STAINS)
+
+
 def training_limits(statistics: Statistics) -> tuple[float, float]:
     """Return ``(low, high)`` in the channel's units, from the training data's range: most background black."""
     low = statistics.p5 if statistics.p5 is not None else statistics.mean - statistics.std

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_vstain.core.progress import Progress
 from napari_vstain.widgets.layers.book import Book, Kind, Origin
-from napari_vstain.widgets.layers.display import colormap, sampled_limits
+from napari_vstain.widgets.layers.contrast import Contrast
+from napari_vstain.widgets.layers.display import sampled_limits
 from napari_vstain.widgets.layers.geometry import Placement, placement
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ class Picture:
     """An array with the axes of `place`, or a pyramid of dask arrays."""
     limits: tuple[float, float]
     place: Placement
-    colour: str
 
 
 def read_pictures(
@@ -37,30 +37,27 @@ def read_pictures(
     place = placement(labels, position.spacing_um, position.translation_um)
     progress.phase(f"Loading {position.key}", len(sources) + len(targets), "channels")
     pictures = []
-    for at, channel in enumerate((*sources, *targets)):
+    for channel in (*sources, *targets):
         is_source = channel in sources
         kind: Kind = "source" if is_source else "target"
         origin = Origin(kind, channel, str(dataset.path), position.key)
         data = _read(position, channel, labels) if whole else _pyramid(position, channel, labels)
         limits = sampled_limits(data if whole else data[-1])
-        colour = "gray" if is_source else colormap(channel, at - len(sources))
-        pictures.append(Picture(origin, data, limits, place, colour))
+        pictures.append(Picture(origin, data, limits, place))
         progress.advance()
     return pictures
 
 
-def show_pictures(viewer: Any, book: Book, pictures: Sequence[Picture]) -> Iterator[None]:
+def show_pictures(viewer: Any, book: Book, contrast: Contrast, pictures: Sequence[Picture]) -> Iterator[None]:
     """Put the former position's layers away and add the new one's, yielding after each so that the window breathes."""
     nothing_else = all(book.origin(layer) is not None for layer in viewer.layers)
     shown = {picture.origin for picture in pictures}
     for layer, origin in list(book.shown(viewer)):
         if origin in shown or (origin.dataset and origin.kind in ("source", "target")):
             viewer.layers.remove(layer)  # it can be read again
-        elif origin.dataset:
-            layer.visible = False
     yield
     for picture in pictures:
-        _add(viewer, book, picture)
+        _add(viewer, book, contrast, picture)
         yield
     if nothing_else:
         viewer.reset_view()
@@ -77,7 +74,7 @@ def put_away(viewer: Any, book: Book, keep: tuple[str, str]) -> None:
             viewer.layers.remove(layer)
 
 
-def _add(viewer: Any, book: Book, picture: Picture) -> Any:
+def _add(viewer: Any, book: Book, contrast: Contrast, picture: Picture) -> None:
     from napari.layers import Image
 
     origin = picture.origin
@@ -86,12 +83,13 @@ def _add(viewer: Any, book: Book, picture: Picture) -> Any:
         name=origin.channel,
         multiscale=isinstance(picture.data, list),
         contrast_limits=picture.limits,
-        colormap=picture.colour,
+        colormap="gray" if origin.kind == "source" else book.colour(origin.channel),
         blending="translucent_no_depth" if origin.kind == "source" else "additive",
         metadata={"vstain": {"kind": origin.kind, "channel": origin.channel, "position": origin.position}},
         **picture.place.arguments(),
     )
-    return viewer.add_layer(book.enter(layer, origin))
+    viewer.add_layer(book.enter(layer, origin))
+    contrast.follow(layer)
 
 
 def _tzyx(position: "Position") -> tuple[int, int, int, int]:

@@ -1,41 +1,73 @@
-"""Layers that fill while a prediction runs, exactly over the image it is made of."""
+"""The layers of predictions: named by what they are of and made by, kept for the return to a position, in bounds."""
 
 import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import numpy as np
 
 from napari_vstain.core.inference.augment import UNCERTAINTY
+from napari_vstain.core.inference.cells import EVERYTHING, Area
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 from napari_vstain.widgets.compat import full_resolution
 from napari_vstain.widgets.layers.book import Book, Kind, Origin
-from napari_vstain.widgets.layers.display import colormap, training_limits
+from napari_vstain.widgets.layers.contrast import Contrast
+from napari_vstain.widgets.layers.display import training_limits
 from napari_vstain.widgets.layers.geometry import carried
 from napari_vstain.widgets.layers.repaint import Repainter
 
+KEPT_BYTES = 2**30
+"""Predictions of positions that were left are kept up to this size; the oldest are forgotten first."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is predicted, and by what: a prediction of the same subject fills the same layers."""
+
+    images: tuple[Hashable, ...]
+    """Channel and position, or the image itself, of each source."""
+    place: tuple[str, str]
+    """Dataset and position; empty for images of none."""
+    axes: str
+    shape: tuple[int, ...]
+    model: str
+    """Its fingerprint."""
+    tasks: tuple[str, ...]
+
 
 class Canvases:
-    """The layers of one image's prediction by one model: one a target, kept for the next prediction of it."""
+    """The layers of one subject: one a target, and the arrays behind them."""
 
-    def __init__(self, viewer: Any, book: Book, spec: ModelSpec, image: Any) -> None:
-        axes = book.axes(image)
-        self.outputs = {output.task: _array(output, axes, full_resolution(image).shape) for output in spec.outputs}
+    def __init__(self, subject: Subject, spec: ModelSpec) -> None:
+        self.subject, self.spec = subject, spec
+        self.outputs = {output.task: _array(output, subject.axes, subject.shape) for output in spec.outputs}
         """By task, float32, (T, C, Z, Y, X); NaN where nothing is predicted yet."""
+        self.recipe: object = None
+        """With what settings it was painted: other ones begin on a cleared layer."""
         self.layers: list[Any] = []
-        self._spec = spec
-        self._shape = full_resolution(image).shape
-        for output in spec.outputs:
-            for place, channel in enumerate(output.channels):
-                data = _channel(self.outputs[output.task], place, axes)
-                self.layers.append(_layer(viewer, book, spec, output, channel, data, image))
-        self.repainters = [Repainter(layer) for layer in self.layers]
+        self.repainters: list[Repainter] = []
 
-    def fits(self, viewer: Any, spec: ModelSpec, image: Any) -> bool:
-        """Return True if these layers are still there and can take the same model's prediction of `image`."""
-        here = all(layer in viewer.layers for layer in self.layers)
-        same = spec.fingerprint == self._spec.fingerprint and full_resolution(image).shape == self._shape
-        return here and same
+    @property
+    def size_bytes(self) -> int:
+        """What the arrays take."""
+        return sum(array.nbytes for array in self.outputs.values())
+
+    def add(self, layer: Any) -> None:
+        """Paint on a layer from now on."""
+        self.layers.append(layer)
+        self.repainters.append(Repainter(layer))
+
+    def clear(self, area: Area, recipe: object) -> None:
+        """Forget what was predicted of an area; all of it, if it was made in another way."""
+        where = area if recipe == self.recipe else EVERYTHING
+        self.recipe = recipe
+        for output in self.spec.outputs:
+            scales = (1.0, *output.scale)
+            t, z, y, x = (_scaled(part, scale) for part, scale in zip(where, scales, strict=True))
+            self.outputs[output.task][t, :, z, y, x] = np.nan
 
     def ask(self) -> None:
         """Repaint soon."""
@@ -49,49 +81,159 @@ class Canvases:
 
 
 class Predictions:
-    """The canvases of every image, so that a view, then another, then the whole fill the same layer."""
+    """The canvases of one viewer: on the canvas at their position, put away in memory while another one is open."""
 
-    def __init__(self) -> None:
-        self._of: WeakKeyDictionary[Any, Canvases] = WeakKeyDictionary()
+    def __init__(self, viewer: Any, book: Book, contrast: Contrast) -> None:
+        self._window, self._book, self._contrast = ref(viewer), book, contrast
+        self._all: list[Canvases] = []
+        """The last painted last."""
+        self._moving = False
+        viewer.layers.events.removed.connect(self._removed)
+
+    @property
+    def _viewer(self) -> Any:
+        viewer = self._window()
+        assert viewer is not None, "the viewer of these predictions is gone"
+        return viewer
 
     def of(self, image: Any) -> Canvases | None:
         """Return where the prediction of an image was painted last."""
-        return self._of.get(image)
+        key = self._key(image)
+        return next((known for known in reversed(self._all) if key in known.subject.images), None)
 
-    def canvases(self, viewer: Any, book: Book, spec: ModelSpec, image: Any) -> Canvases:
-        """Return where to paint a model's prediction of an image; what another model painted stays."""
-        known = self._of.get(image)
-        if known is None or not known.fits(viewer, spec, image):
-            known = self._of[image] = Canvases(viewer, book, spec, image)
-        _uncover(viewer, book, spec, image)
+    def canvases(self, model: str, spec: ModelSpec, images: Sequence[Any]) -> Canvases:
+        """Return where to paint a model's prediction of images; what an earlier model painted of its stains is hidden.
+
+        Parameters
+        ----------
+        model : str
+            Its name, for people.
+        """
+        image = images[0]
+        subject = self._subject(spec, images)
+        known = next((canvases for canvases in self._all if canvases.subject == subject), None)
+        if known is None:
+            known = Canvases(subject, spec)
+            self._add_layers(known, model, image)
+        else:
+            self._all.remove(known)
+        self._all.append(known)
+        self._hide(known, image)
         for layer in known.layers:
-            origin = book.origin(layer)
+            if layer not in self._viewer.layers:  # it was put away with another position
+                self._viewer.add_layer(layer)
+            origin = self._book.origin(layer)
             layer.visible = layer.visible or (origin is not None and origin.kind == "prediction")
         return known
 
+    def leave(self, place: tuple[str, str]) -> None:
+        """Take the predictions of every dataset's position but `place` from the canvas, and keep them."""
+        viewer = self._viewer
+        with self._own_doing():
+            for canvases in self._all:
+                if canvases.subject.place[0] and canvases.subject.place != place:
+                    for layer in canvases.layers:
+                        if layer in viewer.layers:
+                            viewer.layers.remove(layer)
+        self._forget_oldest()
 
-def _layer(viewer: Any, book: Book, spec: ModelSpec, output: OutputSpec, channel: str, data: Any, image: Any) -> Any:
+    def come_back(self, place: tuple[str, str]) -> Iterator[None]:
+        """Show the predictions that were made at `place`, as they were left."""
+        viewer = self._viewer
+        for canvases in list(self._all):
+            for layer in canvases.layers if canvases.subject.place == place else ():
+                if layer not in viewer.layers:
+                    active = viewer.layers.selection.active
+                    viewer.add_layer(layer)
+                    viewer.layers.selection.active = active or layer
+                    yield
+
+    # What is known of an image
+
+    def _subject(self, spec: ModelSpec, images: Sequence[Any]) -> Subject:
+        origin = self._book.origin(images[0])
+        return Subject(
+            images=tuple(self._key(image) for image in images),
+            place=(origin.dataset, origin.position) if origin else ("", ""),
+            axes=self._book.axes(images[0]),
+            shape=tuple(full_resolution(images[0]).shape),
+            model=spec.fingerprint,
+            tasks=tuple(output.task for output in spec.outputs),
+        )
+
+    def _key(self, image: Any) -> Hashable:
+        origin = self._book.origin(image)
+        of_dataset = origin is not None and origin.dataset
+        return (origin.dataset, origin.position, origin.channel) if origin and of_dataset else ref(image)
+
+    # Layers
+
+    def _add_layers(self, canvases: Canvases, model: str, image: Any) -> None:
+        viewer, book = self._viewer, self._book
+        active = viewer.layers.selection.active
+        place = canvases.subject.place
+        for output in canvases.spec.outputs:
+            uncertain = output.task.endswith(UNCERTAINTY)
+            kind: Kind = "uncertainty" if uncertain else "prediction"
+            for number, channel in enumerate(output.channels):
+                origin = Origin(kind, channel, *place)
+                own = _limits(canvases.spec.statistics.get(channel), uncertain)
+                layer = _layer(
+                    _channel(canvases.outputs[output.task], number, canvases.subject.axes),
+                    name=f"{channel}_{kind} · {place[1] or image.name} · {model}",
+                    contrast_limits=self._contrast.limits(origin, own),
+                    colormap="inferno" if uncertain else book.colour(channel),
+                    visible=not uncertain,
+                    metadata={"vstain": {"kind": kind, "channel": channel, "model": model, "position": place[1]}},
+                    **carried(image, _factors(output, canvases.subject.axes)),
+                )
+                viewer.add_layer(book.enter(layer, origin))
+                self._contrast.follow(layer)
+                canvases.add(layer)
+        if active is not None:
+            viewer.layers.selection.active = active
+
+    def _hide(self, canvases: Canvases, image: Any) -> None:
+        """Hide the measured stains that are about to be predicted, and what other models made of the same field."""
+        subject, stains = canvases.subject, set(canvases.spec.targets)
+        for other in self._all:
+            same = other.subject.place == subject.place if subject.place[0] else other.subject.images == subject.images
+            for layer in other.layers if same and other is not canvases else ():
+                origin = self._book.origin(layer)
+                if origin is not None and origin.channel in stains:
+                    layer.visible = False
+        for layer, origin in self._book.shown(self._viewer, "target"):
+            if subject.place[0] and (origin.dataset, origin.position) == subject.place and origin.channel in stains:
+                layer.visible = False
+
+    def _removed(self, event: Any) -> None:
+        """Forget a prediction of which the user removed a layer."""
+        if not self._moving:
+            self._all = [canvases for canvases in self._all if event.value not in canvases.layers]
+
+    def _forget_oldest(self) -> None:
+        layers = set(self._viewer.layers)
+        away = [canvases for canvases in self._all if not layers & set(canvases.layers)]
+        excess = sum(canvases.size_bytes for canvases in away) - KEPT_BYTES
+        for canvases in away:
+            if excess <= 0:
+                break
+            self._all.remove(canvases)
+            excess -= canvases.size_bytes
+
+    @contextmanager
+    def _own_doing(self) -> Iterator[None]:
+        self._moving = True
+        try:
+            yield
+        finally:
+            self._moving = False
+
+
+def _layer(data: Any, **options: Any) -> Any:
     from napari.layers import Image
 
-    uncertain = output.task.endswith(UNCERTAINTY)
-    kind: Kind = "uncertainty" if uncertain else "prediction"
-    layer = Image(
-        data,
-        name=f"{channel}_{kind}",
-        contrast_limits=_limits(spec.statistics.get(channel), uncertain),
-        colormap="inferno" if uncertain else colormap(channel, spec.targets.index(channel)),
-        blending="additive",
-        visible=not uncertain,
-        metadata={"vstain": {"kind": kind, "channel": channel, "model": spec.name, "weights": spec.weights}},
-        **carried(image, _factors(output, book.axes(image))),
-    )
-    origin = book.origin(image)
-    where = (origin.dataset, origin.position) if origin else ("", "")
-    active = viewer.layers.selection.active
-    viewer.add_layer(book.enter(layer, Origin(kind, channel, *where)))
-    if active is not None:
-        viewer.layers.selection.active = active
-    return layer
+    return Image(data, blending="additive", **options)
 
 
 def _limits(statistics: Statistics | None, uncertain: bool) -> tuple[float, float]:
@@ -100,17 +242,9 @@ def _limits(statistics: Statistics | None, uncertain: bool) -> tuple[float, floa
     return (0.0, max(statistics.std, 1e-6)) if uncertain else training_limits(statistics)
 
 
-def _uncover(viewer: Any, book: Book, spec: ModelSpec, image: Any) -> None:
-    """Hide the measured stains that we loaded with `image` and that are about to be predicted."""
-    position = book.origin(image)
-    for layer, origin in book.shown(viewer, "target"):
-        if position is not None and origin.position == position.position and origin.channel in spec.targets:
-            layer.visible = False
-
-
 def _factors(output: OutputSpec, axes: str) -> list[float]:
     """Return the output's pixels per pixel of the image, for each of its axes."""
-    scale = dict(zip("ZYX", output.scale, strict=True))
+    scale: Mapping[str, float] = dict(zip("ZYX", output.scale, strict=True))
     return [scale.get(axis, 1) for axis in axes]
 
 
@@ -126,3 +260,10 @@ def _channel(array: Any, place: int, axes: str) -> Any:
     """Return one channel of an output, with the axes of the image."""
     stack = array[:, place]
     return stack[tuple(slice(None) if axis in axes else 0 for axis in "TZYX")]
+
+
+def _scaled(part: slice, scale: float) -> slice:
+    """Return a part of an axis in pixels of an output; an axis that the output projects is taken whole."""
+    if part == slice(None) or not scale:
+        return slice(None)
+    return slice(math.floor(part.start * scale), math.ceil(part.stop * scale))

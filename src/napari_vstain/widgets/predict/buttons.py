@@ -5,11 +5,10 @@ from typing import Literal
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QMenu, QPushButton, QToolButton, QVBoxLayout, QWidget
 
+from napari_vstain.widgets.painting import Scope
 from napari_vstain.widgets.predict.keys import PREDICT_KEY
 from napari_vstain.widgets.style import note, primary
 
-Scope = Literal["field", "view", "region"]
-"""What of the open images is predicted into layers."""
 Batch = Literal["this", "selected", "all"]
 """Which positions are predicted into the workspace."""
 _SCOPES: dict[Scope, str] = {"view": "Predict what I see", "region": "Predict the drawn region"}

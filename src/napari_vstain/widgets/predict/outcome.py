@@ -1,18 +1,20 @@
 """What a prediction says while it runs and when it has ended: progress, result, what to keep in mind, the engine."""
 
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QCheckBox, QLabel, QVBoxLayout, QWidget
 
 from napari_vstain.core.inference.streaming import Unlike
-from napari_vstain.core.jobs import JobStatus
-from napari_vstain.core.session import Caveat, Engaged
+from napari_vstain.core.jobs import Job, JobStatus
+from napari_vstain.core.session import Caveat, Engaged, Said
 from napari_vstain.widgets.bar import Bar
 from napari_vstain.widgets.predict.keys import FLIP_KEY
 from napari_vstain.widgets.predict.trust import Trust
 from napari_vstain.widgets.style import note
-from napari_vstain.widgets.wording import count, progress_line
+from napari_vstain.widgets.wording import count, duration, pixels, progress_line, rate
 
 
 class Outcome(QWidget):
@@ -21,48 +23,71 @@ class Outcome(QWidget):
     def __init__(self, problem: QLabel) -> None:
         super().__init__()
         self.bar, self.result, self.trust, self.engine = Bar(), note(), Trust(), note()
+        self.link = QCheckBox("Same contrast for target and prediction")
+        self.link.setToolTip("Show what was measured and what was predicted at the same scale.")
+        self._status, self._title, self._shown, self._began = JobStatus(), "", 0, monotonic()
+        self._clock = QTimer(self)
+        self._clock.setInterval(1000)
+        self._clock.timeout.connect(self._tick)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
-        for line in (self.bar, self.result, problem, self.trust, self.engine):
+        for line in (self.bar, self.result, problem, self.trust, self.link, self.engine):
             column.addWidget(line)
-        for line in (self.bar, self.result, self.engine):
+        for line in (self.bar, self.result, self.link, self.engine):
             line.setVisible(False)
 
     def begin(self) -> None:
         """Forget the one before."""
-        self.trust.clear()
+        self.clear()
         self.bar.show_progress(0, None)
         self.bar.setVisible(True)
         self.result.setVisible(True)
         self.result.setText("Loading the model…")
+        self._began = monotonic()
+
+    def end(self) -> None:
+        """Show no progress any more."""
+        self.bar.setVisible(False)
+        self._clock.stop()
+
+    def clear(self) -> None:
+        """Show nothing of any prediction."""
+        self.end()
+        self.trust.clear()
+        self.result.setText("")
         self.result.setToolTip("")
+        self.result.setVisible(False)
+        self._shown = 0
 
-    def reflect(self, status: JobStatus) -> str:
-        """Show how far it is; return it in words."""
-        text = progress_line(status)
-        self.result.setText(text)
+    def reflect(self, status: JobStatus, title: str) -> str:
+        """Show how far it is, and of what; return it in words."""
+        self._status, self._title = status, title
         self.bar.show_progress(status.done, status.total)
-        return text
-
-    def take(self, item: Any) -> bool:
-        """Show what a job says of itself; return False if it was something else."""
-        if isinstance(item, Engaged):
-            self.engine.setText(f"{item.engine} · {item.device} · {item.precision}")
-            self.engine.setVisible(True)
-        elif isinstance(item, Unlike):
-            self.trust.say(*item.warnings)
-        elif isinstance(item, Caveat):
-            self.trust.say(f"The prediction is not exact: {item.sentence}.")
+        if status.total is None:
+            self._clock.start()
         else:
-            return False
-        return True
+            self._clock.stop()
+        return self._tick()
 
-    def painted(self, status: JobStatus) -> None:
-        """Say that the open images are predicted."""
-        pixels = f"{status.total:.3g} Mpx" if status.total else ""
-        speed = f", {status.rate:.3g} Mpx/s" if status.rate else ""
-        self.result.setText(f"Predicted {pixels}{speed}. Hold {FLIP_KEY} to see the target instead.")
+    def show_said(self, job: Job[Any]) -> None:
+        """Show what a job said of itself: what it runs on, what to keep in mind."""
+        items = job.record.items if isinstance(job.record, Said) else []
+        for item in items[self._shown :]:
+            self._take(item)
+        self._shown = len(items)
+
+    def painted(self, status: JobStatus, target: bool) -> None:
+        """Say that the open images are predicted; `target` says that there is one to flip to."""
+        amount = f" {pixels(1e6 * status.total)}" if status.total else ""
+        speed = f", {speed_text}" if (speed_text := rate(status)) else ""
+        flip = f" Hold {FLIP_KEY} to see the target instead." if target else ""
+        self.result.setText(f"Predicted{amount}{speed}.{flip}")
+
+    def offer_link(self, pair: bool, linked: bool) -> None:
+        """Offer to show target and prediction at scales of their own, where there are both."""
+        self.link.setVisible(pair)
+        self.link.setChecked(linked)
 
     def saved(self, result: Any) -> str:
         """Say what positions are predicted; return it in a few words."""
@@ -71,6 +96,23 @@ class Outcome(QWidget):
         self.result.setToolTip(str(result.store))
         self.trust.say(*result.warnings)
         return f"{positions} saved"
+
+    def _take(self, item: Any) -> None:
+        if isinstance(item, Engaged):
+            self.engine.setText(f"{item.engine} · {item.device} · {item.precision}")
+            self.engine.setVisible(True)
+        elif isinstance(item, Unlike):
+            self.trust.say(*item.warnings)
+        elif isinstance(item, Caveat):
+            self.trust.say(f"The prediction is not exact: {item.sentence}.")
+
+    def _tick(self) -> str:
+        """Say how far it is; of what cannot be counted, for how long already."""
+        since = f" · {duration(monotonic() - self._began)}" if self._status.total is None else ""
+        of = f"{self._title}: " if self._title else ""
+        text = f"{of}{progress_line(self._status)}{since}"
+        self.result.setText(text)
+        return text
 
     def stopped(self, kept: str) -> None:
         """Say that it was stopped, and what stays."""

@@ -5,19 +5,19 @@ from typing import Any
 
 from napari_vstain.core.inference.settings import PredictSettings
 from napari_vstain.core.jobs import FinishReason, Job, JobStatus
-from napari_vstain.core.session import Model
+from napari_vstain.core.session import JobKind, Model
 from napari_vstain.widgets.choosing import choose_positions
 from napari_vstain.widgets.compat import camera_of
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.fold import Fold
 from napari_vstain.widgets.forms import SettingsForm
-from napari_vstain.widgets.predict.buttons import Batch, RunButtons, Scope
+from napari_vstain.widgets.painting import Scope
+from napari_vstain.widgets.predict.buttons import Batch, RunButtons
 from napari_vstain.widgets.predict.chooser import ModelChooser
 from napari_vstain.widgets.predict.inputs import SourceInputs
 from napari_vstain.widgets.predict.keys import bind_keys
 from napari_vstain.widgets.predict.outcome import Outcome
-from napari_vstain.widgets.predict.painting import Painting
 from napari_vstain.widgets.section import Condition, Section
 from napari_vstain.widgets.threads import outcome_error
 
@@ -25,19 +25,20 @@ FIELDS = ("engine", "device", "precision", "augment")
 
 
 class PredictSection(Section):
-    """Starts predictions, and shows how they go."""
+    """Starts predictions, and shows how the session's go."""
 
     title = "Predict"
+    kind = JobKind.PREDICT
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self.job: Job[Any] | None = None
-        self.painting = Painting(desk, self)
+        self.painting = desk.painting
         self._build()
         self._connect()
         self._watch(desk.viewer)
         self.chooser.list_runs()
         self._show_model(self.session.model)
+        self.follow_jobs()
 
     # What a click asks for
 
@@ -49,7 +50,7 @@ class PredictSection(Section):
             return
         self.session.remember_model()
         how = {"spacing_um": self.inputs.spacing_um(), "resample": self.trust.resample}
-        self._follow(self.painting.start(self.inputs.chosen(), scope, self.form.values(), **how), self._finish_live)
+        self.painting.start(self.inputs.chosen(), scope, self.form.values(), **how)
 
     def start_by_key(self) -> None:
         """Predict the open field because its key was pressed."""
@@ -57,10 +58,10 @@ class PredictSection(Section):
 
     def start_batch(self, positions: tuple[str, ...]) -> None:
         """Predict whole positions into the workspace."""
-        if positions:
+        if positions and self.job is None:
             self.session.remember_model()
             resample = {"resample": True} if self.trust.resample else {}
-            self._follow(self.session.predict(positions, **resample, **self.form.values()), self._finish_batch)
+            self.session.predict(positions, **resample, **self.form.values())
 
     def use_file(self, path: Path) -> None:
         """Predict with a checkpoint or an ONNX file; what one made elsewhere does not say is asked for."""
@@ -73,47 +74,44 @@ class PredictSection(Section):
         here = self.session.position
         return keys if batch == "all" else (here.key,) if here else ()
 
-    # While it runs
+    # What the session's prediction does
 
-    def _follow(self, job: Job[Any], finish: Any) -> None:
-        self.settle()
-        self.job = job
-        self._describe()
+    def began(self, job: Job[Any]) -> None:
+        """Show that something is predicted, and Stop."""
         self.outcome.begin()
+        self._describe()
         self.buttons.reflect_stop(stopping=False)
         self.say(Condition.BUSY, "predicting")
-        self.desk.pump.listen(job, self, progressed=self._reflect, produced=self._take, finished=finish)
 
-    def _reflect(self, status: JobStatus) -> None:
-        self.say(Condition.BUSY, self.outcome.reflect(status))
-
-    def _take(self, item: Any) -> None:
-        if not self.outcome.take(item):
-            self.painting.repaint()
-
-    def _finish_live(self, status: JobStatus) -> None:
-        self.painting.finish()
-        if self._finish(status, "kept what is there") is not None:
-            self.outcome.painted(status)
-            self.say(Condition.DONE, ", ".join(self.session.open_model.spec.targets))
-
-    def _finish_batch(self, status: JobStatus) -> None:
-        job = self._finish(status, "kept the positions that are done")
+    def progressed(self, status: JobStatus) -> None:
+        """Show how far it is, and of what."""
+        job = self.job
         if job is not None:
-            self.say(Condition.DONE, self.outcome.saved(job.result()))
+            self.outcome.show_said(job)
+            self.say(Condition.BUSY, self.outcome.reflect(status, str(job.asked.get("title", ""))))
 
-    def _finish(self, status: JobStatus, kept: str) -> Job[Any] | None:
-        """Show that the job has ended; return it if it completed."""
-        job, self.job = self.job, None
-        self.outcome.bar.setVisible(False)
+    def ended(self, job: Job[Any], status: JobStatus) -> None:
+        """Show what came of it."""
+        self.outcome.end()
+        self.outcome.show_said(job)
         self._describe()
-        if status.reason is FinishReason.FAILED and job is not None:
+        live = "positions" not in job.asked
+        if status.reason is FinishReason.FAILED:
             self.result.setVisible(False)
             self.complain(outcome_error(job))
         elif status.reason is FinishReason.CANCELLED:
-            self.outcome.stopped(kept)
+            self.outcome.stopped("kept what is there" if live else "kept the positions that are done")
             self.say(Condition.READY, "stopped")
-        return job if status.reason is FinishReason.COMPLETED else None
+        elif live:
+            self.outcome.painted(status, self.desk.contrast.pairs(self.desk.viewer))
+            self.say(Condition.DONE, ", ".join(job.asked.get("targets", ())))
+        else:
+            self.say(Condition.DONE, self.outcome.saved(job.result()))
+
+    def forget(self) -> None:
+        """Show nothing of what was predicted in another workspace."""
+        self.outcome.clear()
+        self._describe()
 
     def _halt(self) -> None:
         if self.job is not None:
@@ -131,6 +129,7 @@ class PredictSection(Section):
         batch = None not in (model, self.session.workspace, self.session.dataset)
         self.buttons.reflect(self.job is not None, why, batch)
         self.inputs.mark()
+        self.outcome.offer_link(self.desk.contrast.pairs(self.desk.viewer), self.desk.contrast.linked)
         images = self.inputs.chosen()
         self.trust.regard((model, *images), model.spec if model else None, self.inputs.spacing_um())
         if self.job is None and self.now.condition in (Condition.WAITING, Condition.READY):
@@ -140,6 +139,9 @@ class PredictSection(Section):
         if self.session.model is None:
             return "Choose a model: a checkpoint or an ONNX file, or train one."
         return self.inputs.problem() or next(iter(self.form.problems.values()), "")
+
+    def _link(self, wanted: bool) -> None:
+        self.desk.contrast.linked = wanted
 
     # The widgets
 
@@ -165,6 +167,7 @@ class PredictSection(Section):
         self.buttons.scope_wanted.connect(lambda scope: self.attempt(lambda: self.start(scope)))
         self.buttons.batch_wanted.connect(lambda batch: self.attempt(lambda: self.start_batch(self._positions(batch))))
         self.buttons.stop_wanted.connect(self._halt)
+        self.outcome.link.clicked.connect(self._link)
 
     def _watch(self, viewer: Any) -> None:
         """Follow the viewer's layers and camera, and take our keys, until this section is gone."""

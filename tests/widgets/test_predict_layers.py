@@ -1,0 +1,203 @@
+"""Prediction layers: named by what they are, kept for the return, at the scale of the target, gone with their job."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_vstain.widgets.data import DataSection
+from napari_vstain.widgets.layers import predictions as keeping
+from napari_vstain.widgets.predict import PredictSection
+
+PATIENCE_MS = 120_000
+
+
+@pytest.fixture
+def section(desk, qtbot, checkpoint):
+    made = PredictSection(desk)
+    qtbot.addWidget(made)
+    choose(made, qtbot, checkpoint)
+    return made
+
+
+@pytest.fixture
+def data(desk, qtbot, plate, section):
+    """The plate, open and shown."""
+    made = DataSection(desk)
+    qtbot.addWidget(made)
+    made.open(plate)
+    shown(desk, qtbot, "A/1/0")
+    return made
+
+
+@pytest.fixture
+def other(tmp_path, checkpoint):
+    """Another model of the same stain."""
+    import torch
+
+    from napari_vstain.core.models.checkpoint import load_checkpoint, save_checkpoint
+
+    spec, network = load_checkpoint(checkpoint)
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.mul_(0.5)
+    save_checkpoint(tmp_path / "other.ckpt", spec, network)
+    return tmp_path / "other.ckpt"
+
+
+def choose(section, qtbot, path):
+    section.use_file(path)
+    qtbot.waitUntil(
+        lambda: section.session.model is not None and section.session.model.path == path, timeout=PATIENCE_MS
+    )
+
+
+def shown(desk, qtbot, key):
+    """Wait until a position's measured channels, and no other's, are on the canvas."""
+
+    def there():
+        found = [origin.position for _, origin in desk.book.shown(desk.viewer, "source", "target")]
+        return found == [key] * 3
+
+    qtbot.waitUntil(there, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: not desk.session.jobs, timeout=PATIENCE_MS)
+
+
+def go(data, qtbot, key):
+    """Go to a position by a click on the plate map or the arrows."""
+    data.desk.opener.go(key)
+    shown(data.desk, qtbot, key)
+
+
+def predict(section, qtbot):
+    """Press the button; return the layers that are painted."""
+    qtbot.mouseClick(section.go, Qt.MouseButton.LeftButton)
+    assert section.problem.isHidden(), section.problem.text()
+    layers = section.painting.canvases.layers
+    qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
+    assert section.problem.isHidden(), section.problem.text()
+    return layers
+
+
+def made(desk):
+    """Return the predictions on the canvas."""
+    return [layer for layer, _ in desk.book.shown(desk.viewer, "prediction")]
+
+
+def test_a_position_shows_its_earlier_prediction_again_and_none_of_another(section, data, desk, qtbot):
+    (first,) = predict(section, qtbot)
+    assert first.name == "Nuclei_prediction · A/1/0 · untrained.ckpt"
+    pixels = first.data.copy()
+    go(data, qtbot, "B/2/1")
+    assert made(desk) == []
+    (second,) = predict(section, qtbot)
+    assert second.name == "Nuclei_prediction · B/2/1 · untrained.ckpt"
+    go(data, qtbot, "A/1/0")
+    qtbot.waitUntil(lambda: made(desk) == [first], timeout=PATIENCE_MS)
+    np.testing.assert_array_equal(first.data, pixels)
+    assert first.visible
+    assert predict(section, qtbot) == [first]
+
+
+def test_what_was_left_is_forgotten_when_it_takes_too_much(section, data, desk, qtbot, monkeypatch):
+    monkeypatch.setattr(keeping, "KEPT_BYTES", 0)
+    predict(section, qtbot)
+    go(data, qtbot, "B/2/1")
+    go(data, qtbot, "A/1/0")
+    assert made(desk) == []
+
+
+def test_the_prediction_of_an_earlier_model_is_hidden(section, data, desk, qtbot, other):
+    (first,) = predict(section, qtbot)
+    choose(section, qtbot, other)
+    (second,) = predict(section, qtbot)
+    assert second is not first
+    assert [layer.name for layer in made(desk) if layer.visible] == ["Nuclei_prediction · A/1/0 · other.ckpt"]
+    assert first in desk.viewer.layers
+    assert second.colormap.name == first.colormap.name == desk.viewer.layers["Nuclei"].colormap.name
+
+
+def test_a_prediction_that_is_deleted_is_made_anew(section, data, desk, qtbot):
+    (first,) = predict(section, qtbot)
+    desk.viewer.layers.remove(first)
+    go(data, qtbot, "B/2/1")
+    go(data, qtbot, "A/1/0")
+    assert made(desk) == []
+    assert predict(section, qtbot) != [first]
+
+
+def test_target_and_prediction_are_at_one_scale_until_they_are_unlinked(section, data, desk, qtbot):
+    target = desk.viewer.layers["Nuclei"]
+    assert section.outcome.link.isHidden()
+    (layer,) = predict(section, qtbot)
+    assert tuple(layer.contrast_limits) == tuple(target.contrast_limits)
+    layer.contrast_limits = (90, 300)
+    assert tuple(target.contrast_limits) == (90, 300)
+    assert not section.outcome.link.isHidden()
+    go(data, qtbot, "A/1/1")
+    assert tuple(desk.viewer.layers["Nuclei"].contrast_limits) == (90, 300)  # what a person set holds
+    (there,) = predict(section, qtbot)
+    assert tuple(there.contrast_limits) == (90, 300)
+    qtbot.keyClick(section.outcome.link, Qt.Key.Key_Space)
+    assert not desk.contrast.linked
+    there.contrast_limits = (1, 2)
+    assert tuple(desk.viewer.layers["Nuclei"].contrast_limits) != (1, 2)
+    qtbot.keyClick(section.outcome.link, Qt.Key.Key_Space)
+    assert tuple(there.contrast_limits) == tuple(desk.viewer.layers["Nuclei"].contrast_limits)
+
+
+def test_a_flip_is_offered_only_where_there_is_a_target(section, data, desk, qtbot, field):
+    predict(section, qtbot)
+    assert "Hold H" in section.result.text()
+    desk.viewer.layers.clear()
+    desk.viewer.add_image(field, name="mine")
+    desk.session.choose_image("Phase", next(iter(section.inputs._images)).key)
+    predict(section, qtbot)
+    assert section.result.text().startswith("Predicted 0.052 Mpx")
+    assert "Hold" not in section.result.text()
+
+
+@pytest.mark.parametrize("which", ["source", "prediction", "position"])
+def test_a_prediction_whose_layer_goes_is_stopped(section, data, desk, qtbot, which, tmp_path):
+    from napari_vstain.core.data import create_plate
+
+    with create_plate(tmp_path / "large.zarr", ["Phase", "Nuclei"]) as plate:
+        for key in ("A/1/0", "A/1/1"):
+            plate.add_position(key, (1, 2, 1, 3000, 3000), "uint16")[:] = 1000
+    data.open(tmp_path / "large.zarr")
+    qtbot.waitUntil(lambda: [layer.name for layer in desk.viewer.layers] == ["Phase", "Nuclei"], timeout=PATIENCE_MS)
+    qtbot.mouseClick(section.go, Qt.MouseButton.LeftButton)
+    job, (layer,) = section.job, section.painting.canvases.layers
+    assert job.name == "Predicting A/1/0"
+    qtbot.waitUntil(lambda: bool(np.isfinite(layer.data[::50, ::50]).any()), timeout=PATIENCE_MS)
+    if which == "position":
+        desk.opener.step(1)
+    else:
+        desk.viewer.layers.remove("Phase" if which == "source" else layer)
+    qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
+    assert not job.running
+    assert "Stopped" in section.result.text()
+    assert not np.isfinite(layer.data).all()
+
+
+def test_a_repeated_prediction_begins_on_a_cleared_layer(section, desk, qtbot):
+    desk.viewer.add_image(np.random.default_rng(3).normal(1000, 300, (1500, 1500)).astype(np.float32), name="Phase")
+    (layer,) = predict(section, qtbot)
+    assert np.isfinite(layer.data).all()
+    qtbot.mouseClick(section.go, Qt.MouseButton.LeftButton)
+    assert not np.isfinite(layer.data).any()
+    qtbot.mouseClick(section.stop, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
+
+
+def test_a_dock_that_opens_during_a_prediction_shows_it_and_stops_it(section, desk, qtbot):
+    desk.viewer.add_image(np.random.default_rng(3).normal(1000, 300, (3000, 3000)).astype(np.float32), name="Phase")
+    section.start()
+    late = PredictSection(desk)
+    qtbot.addWidget(late)
+    assert not late.stop.isHidden()
+    assert late.go.isHidden()
+    qtbot.waitUntil(lambda: "Phase: Predicting" in late.result.text(), timeout=PATIENCE_MS)
+    qtbot.mouseClick(late.stop, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: section.job is None and late.job is None, timeout=PATIENCE_MS)
+    assert "Stopped" in section.result.text()
+    assert "Stopped" in late.result.text()
