@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from napari_vstain.core.inference.augment import Augmentation
 from napari_vstain.core.inference.elsewhere import Elsewhere, load_elsewhere
 from napari_vstain.core.inference.engines import Engine, load_engine
+from napari_vstain.core.inference.engines.choice import Tell
 from napari_vstain.core.inference.trust import check_calibration
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.progress import CancelToken
@@ -21,6 +22,7 @@ def load_predictor(
     elsewhere: Elsewhere | None = None,
     spec: ModelSpec | None = None,
     token: CancelToken | None = None,
+    tell: Tell = lambda what: None,
     **options: Any,
 ) -> "Predictor":
     """Return the predictor of a checkpoint or an ONNX file.
@@ -33,6 +35,8 @@ def load_predictor(
         What such an ONNX file takes and gives, when that is known already.
     token : CancelToken, optional
         Asked while a file of another maker is followed or measured, and while the engines are.
+    tell
+        Called with the name of each engine before it is measured.
     options
         ``engine``, ``device``, ``precision``, ``threads``: as `engines.load_engine` takes them.
 
@@ -50,7 +54,7 @@ def load_predictor(
         elsewhere = elsewhere.model_copy(update={"config": elsewhere.config.expanduser().absolute()})
     network, known = _read_model(path, elsewhere, spec, token)
     check_calibration(known)
-    engine = load_engine(network, known, token=token, **options)
+    engine = load_engine(network, known, token=token, tell=tell, **options)
     foreign = spec is not None or _told(elsewhere)
     told: dict[str, Any] = {"spec": known} if path.suffix == ".onnx" else {"elsewhere": elsewhere}
     return Predictor(engine, known, augment=augment, origin=(path.absolute(), {**(told if foreign else {}), **options}))

@@ -86,7 +86,7 @@ class Live:
 
     def _load(self, progress: Progress) -> Predictor:
         progress.phase("loading the model")
-        predictor = self._predictors.get(self._model, self._options)
+        predictor = self._predictors.get(self._model, self._options, progress)
         if self._resample:
             predictor = _resampled(predictor, self._spacing_um)
         progress.produce(Engaged(predictor.engine.name, predictor.engine.device, predictor.engine.precision))

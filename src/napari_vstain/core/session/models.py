@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_vstain.core.experiments import Run
 from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -42,15 +43,24 @@ class PredictorCache:
         self._key: tuple[Any, ...] = ()
         self._predictor: Predictor | None = None
 
-    def get(self, model: Model, options: Mapping[str, Any]) -> Predictor:
-        """Return the predictor of a model, loaded again when its file or the options changed."""
+    def get(self, model: Model, options: Mapping[str, Any], progress: Progress | None = None) -> Predictor:
+        """Return the predictor of a model, loaded again when its file or the options changed.
+
+        `progress` hears which engine is measured meanwhile, and stops that.
+        """
+        report = progress or Progress()
+
+        def tell(engine: str) -> None:
+            report.phase(f"comparing engines: {engine}")
+
         from napari_vstain.core.inference.predictor import load_predictor
 
         key = (model.path, model.path.stat().st_mtime_ns, repr(model.elsewhere), *sorted(options.items()))
         with self._lock:
             if self._predictor is None or key != self._key:
                 self._predictor = None  # the old one's memory is free before the new one is loaded
-                self._predictor, self._key = load_predictor(model.path, **_told(model), **options), key
+                self._predictor = load_predictor(model.path, token=report.token, tell=tell, **_told(model), **options)
+                self._key = key
             return self._predictor
 
 

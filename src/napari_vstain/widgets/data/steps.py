@@ -17,7 +17,10 @@ class Steps(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.back, self.on = QToolButton(), QToolButton()
-        for button, text, tip, step in ((self.back, "◀", "Former position", -1), (self.on, "▶", "Next position", 1)):
+        for button, text, tip, step in (
+            (self.back, "◀", "Former position (Shift+N)", -1),
+            (self.on, "▶", "Next position (N)", 1),
+        ):
             button.setText(text)
             button.setToolTip(tip)
             button.clicked.connect(lambda _checked=False, step=step: self.stepped.emit(step))

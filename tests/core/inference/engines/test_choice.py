@@ -148,6 +148,17 @@ def test_a_remembered_engine_that_no_longer_works_is_chosen_anew():
     assert fastest(both, without_openvino, spec, "key", CancelToken()).name == "torch"
 
 
+def test_what_is_compared_is_said_and_the_comparison_ends_in_time(monkeypatch):
+    _, spec = flat()
+    both, said = [on_cpu("torch"), on_cpu("openvino")], []
+    fastest(both, Fake, spec, "key", CancelToken(), said.append)
+    assert said == ["torch", "openvino"]
+    monkeypatch.setattr("napari_vstain.core.inference.engines.choice.COMPARE_S", 0.0)
+    engine = fastest(both, Fake, spec, "other key", CancelToken())
+    assert engine.name == "torch"
+    assert "openvino: not tried" in engine.reason
+
+
 def test_stop_ends_the_choice():
     _, spec = flat()
     token = CancelToken()

@@ -20,6 +20,8 @@ AGREEMENT = 1e-5
 TOLERANCE = 1e-2
 """Relative RMS to float32 up to which ``precision: auto`` may choose a reduced precision."""
 _PROBE_S = 0.4
+COMPARE_S = 60.0
+"""Once one engine is measured, no other is begun after so many seconds: whoever waits is better served by a tile."""
 _REFERENCES = (EngineName.TORCH, EngineName.ONNXRUNTIME, EngineName.OPENVINO)
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,10 @@ Build = Callable[[Candidate, str], Engine]
 """``build(candidate, reason)``; raises a VstainError when the candidate cannot run the network."""
 
 
+Tell = Callable[[str], object]
+"""Hears what is measured now, for people."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """What a candidate did with the probe."""
@@ -51,8 +57,20 @@ class Trial:
     pixels_per_s: float
 
 
-def fastest(candidates: Sequence[Candidate], build: Build, spec: ModelSpec, key: str, token: CancelToken) -> Engine:
+def fastest(
+    candidates: Sequence[Candidate],
+    build: Build,
+    spec: ModelSpec,
+    key: str,
+    token: CancelToken,
+    tell: Tell = lambda what: None,
+) -> Engine:
     """Return the fastest engine among the candidates that compute the same, remembered under `key`.
+
+    Parameters
+    ----------
+    tell
+        Called with each candidate's name before it is measured.
 
     Raises
     ------
@@ -67,7 +85,7 @@ def fastest(candidates: Sequence[Candidate], build: Build, spec: ModelSpec, key:
             return build(*remembered)
         except VstainError as error:
             _log.warning("the engine chosen before cannot be used (%s); the choice is made again", error)
-    trials, refusals = _try_all(candidates, build, spec, token)
+    trials, refusals = _try_all(candidates, build, spec, token, tell)
     sound = _sound(trials, refusals)
     best = max(sound, key=lambda trial: trial.pixels_per_s)
     reason = _reason(best, sound, refusals)
@@ -107,12 +125,18 @@ def memory_key(*parts: object) -> str:
 
 
 def _try_all(
-    candidates: Sequence[Candidate], build: Build, spec: ModelSpec, token: CancelToken
+    candidates: Sequence[Candidate], build: Build, spec: ModelSpec, token: CancelToken, tell: Tell
 ) -> tuple[list[Trial], list[str]]:
-    trials, refusals = [], []
+    trials: list[Trial] = []
+    refusals: list[str] = []
     problem: VstainError | None = None
+    began = time.perf_counter()
     for candidate in candidates:
         token.check()
+        if trials and time.perf_counter() - began > COMPARE_S:
+            refusals.append(f"{candidate}: not tried, since comparing took longer than {COMPARE_S:.0f} s")
+            continue
+        tell(str(candidate))
         try:
             trials.append(_measured(candidate, build(candidate, ""), probe(spec), token))
         except VstainError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from napari_vstain.core.errors import DependencyError, ModelError, SettingsError
 from napari_vstain.core.files import reading
 from napari_vstain.core.inference.engines.base import Engine, EngineName, OutOfMemory, Precision
-from napari_vstain.core.inference.engines.choice import Candidate, fastest, memory_key, probe, reduced_error
+from napari_vstain.core.inference.engines.choice import Candidate, Tell, fastest, memory_key, probe, reduced_error
 from napari_vstain.core.inference.engines.devices import cpu_model, cpu_threads, cuda_devices, device_index
 from napari_vstain.core.models.shapes import output_shape, tried_shape
 from napari_vstain.core.models.spec import ModelSpec
@@ -43,6 +43,7 @@ def load_engine(
     threads: int | None = None,
     compiled: bool = False,
     token: CancelToken | None = None,
+    tell: Tell = lambda what: None,
 ) -> Engine:
     """Return a network ready to run.
 
@@ -65,6 +66,8 @@ def load_engine(
         Torch only: use `torch.compile`.
     token : CancelToken, optional
         Ends an export, and the comparison of the engines.
+    tell
+        Called with the name of each engine that is compared, when its turn comes.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def load_engine(
     if len(options) > 1:
         weights = [spec.fingerprint] if precision == Precision.AUTO else []
         key = memory_key(loader.architecture, [str(option) for option in options], loader.surroundings, weights)
-        return fastest(options, loader.build, spec, key, token)
+        return fastest(options, loader.build, spec, key, token, tell)
     return loader.build(options[0], "the only one here" if wanted is EngineName.AUTO else "chosen in the settings")
 
 
