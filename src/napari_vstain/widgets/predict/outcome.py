@@ -8,8 +8,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QLabel, QVBoxLayout, QWidget
 
 from napari_vstain.core.inference.streaming import Unlike
-from napari_vstain.core.jobs import Job, JobStatus
-from napari_vstain.core.session import Caveat, Engaged, Said
+from napari_vstain.core.jobs import JobStatus
+from napari_vstain.core.session import Caveat, Engaged
 from napari_vstain.widgets.bar import Bar
 from napari_vstain.widgets.predict.keys import FLIP_KEY
 from napari_vstain.widgets.predict.trust import Trust
@@ -25,7 +25,7 @@ class Outcome(QWidget):
         self.bar, self.result, self.trust, self.engine = Bar(), note(), Trust(), note()
         self.link = QCheckBox("Same contrast for target and prediction")
         self.link.setToolTip("Show what was measured and what was predicted at the same scale.")
-        self._status, self._title, self._shown, self._began = JobStatus(), "", 0, monotonic()
+        self._status, self._title, self._began = JobStatus(), "", monotonic()
         self._clock = QTimer(self)
         self._clock.setInterval(1000)
         self._clock.timeout.connect(self._tick)
@@ -58,7 +58,6 @@ class Outcome(QWidget):
         self.result.setText("")
         self.result.setToolTip("")
         self.result.setVisible(False)
-        self._shown = 0
 
     def reflect(self, status: JobStatus, title: str) -> str:
         """Show how far it is, and of what; return it in words."""
@@ -69,13 +68,6 @@ class Outcome(QWidget):
         else:
             self._clock.stop()
         return self._tick()
-
-    def show_said(self, job: Job[Any]) -> None:
-        """Show what a job said of itself: what it runs on, what to keep in mind."""
-        items = job.record.items if isinstance(job.record, Said) else []
-        for item in items[self._shown :]:
-            self._take(item)
-        self._shown = len(items)
 
     def painted(self, status: JobStatus, target: bool) -> None:
         """Say that the open images are predicted; `target` says that there is one to flip to."""
@@ -97,7 +89,8 @@ class Outcome(QWidget):
         self.trust.say(*result.warnings)
         return f"{positions} saved"
 
-    def _take(self, item: Any) -> None:
+    def take(self, item: object) -> None:
+        """Show what a job says of itself: what it runs on, what to keep in mind."""
         if isinstance(item, Engaged):
             self.engine.setText(f"{item.engine} · {item.device} · {item.precision}")
             self.engine.setVisible(True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from napari_vstain.core.inference.settings import PredictSettings
 from napari_vstain.core.jobs import FinishReason, Job, JobStatus
-from napari_vstain.core.session import JobKind, Model
+from napari_vstain.core.session import JobKind, Model, Said
 from napari_vstain.widgets.choosing import choose_positions
 from napari_vstain.widgets.compat import camera_of
 from napari_vstain.widgets.desk import Desk
@@ -33,6 +33,8 @@ class PredictSection(Section):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self.painting = desk.painting
+        self._heard = 0
+        """So much of what the job said of itself is shown."""
         self._build()
         self._connect()
         self._watch(desk.viewer)
@@ -78,6 +80,7 @@ class PredictSection(Section):
 
     def began(self, job: Job[Any]) -> None:
         """Show that something is predicted, and Stop."""
+        self._heard = 0
         self.outcome.begin()
         self._describe()
         self.buttons.reflect_stop(stopping=False)
@@ -87,13 +90,13 @@ class PredictSection(Section):
         """Show how far it is, and of what."""
         job = self.job
         if job is not None:
-            self.outcome.show_said(job)
+            self._show_said(job)
             self.say(Condition.BUSY, self.outcome.reflect(status, str(job.asked.get("title", ""))))
 
     def ended(self, job: Job[Any], status: JobStatus) -> None:
         """Show what came of it."""
         self.outcome.end()
-        self.outcome.show_said(job)
+        self._show_said(job)
         self._describe()
         live = "positions" not in job.asked
         if status.reason is FinishReason.FAILED:
@@ -112,6 +115,16 @@ class PredictSection(Section):
         """Show nothing of what was predicted in another workspace."""
         self.outcome.clear()
         self._describe()
+
+    def _show_said(self, job: Job[Any]) -> None:
+        """Show what the job has said of itself since we looked last."""
+        items = job.record.items if isinstance(job.record, Said) else []
+        for item in items[self._heard :]:
+            self._take(item)
+        self._heard = len(items)
+
+    def _take(self, item: object) -> None:
+        self.outcome.take(item)
 
     def _halt(self) -> None:
         if self.job is not None:
