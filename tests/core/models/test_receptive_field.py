@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.networks.nets import BasicUNet
 from torch import nn
 from torch.nn import functional
 
@@ -163,7 +164,49 @@ def test_upsampling_that_depends_on_the_images_size_is_not_tile_exact():
 def test_a_network_that_cannot_be_read_is_probed():
     with pytest.raises(UnknownLayer):
         walk_layers(_Branching(), Dimensions.TWO)
+    assert probe(_Branching()) == ReceptiveField((0, 3, 3), (1, 2, 2), True)
+
+
+def test_a_network_that_cannot_be_read_is_traced():
     assert receptive_field(_Branching()) == ReceptiveField((0, 3, 3), (1, 2, 2), True)
+    unet = BasicUNet(2, 1, 1, (2, 2, 2, 2, 2, 2), norm="batch")
+    assert receptive_field(unet).tile_exact
+    assert receptive_field(unet).radius >= probe(unet).radius
+    assert not receptive_field(BasicUNet(2, 1, 1, (2, 2, 2, 2, 2, 2), norm="instance")).tile_exact
+
+
+class _Hidden(nn.Module):
+    """A branch that no image of the probe opens, in code that cannot be read layer by layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.near = nn.Conv2d(1, 1, 3, padding=1)
+        self.far = nn.Conv2d(1, 1, 3, padding=24, dilation=24)
+
+    def forward(self, x):
+        near = self.near(x)
+        assert x.shape[-1] > 1
+        return near + torch.relu(self.far(near) - 1e4) if x.shape[1] == 1 else near
+
+
+def test_a_branch_that_the_probe_never_opens_is_seen_in_the_trace():
+    assert probe(_Hidden()).radius == (0, 1, 1)
+    assert receptive_field(_Hidden()) == ReceptiveField((0, 25, 25), (1, 1, 1), True)
+
+
+class _BySize(nn.Module):
+    """A network whose layers depend on the size of the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.more = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 9, padding=4)
+
+    def forward(self, x):
+        return self.conv(x) if x.shape[-1] % 3 else self.more(x)
+
+
+def test_what_is_only_probed_is_never_called_exact():
+    assert not receptive_field(_BySize()).tile_exact
 
 
 def test_probing_leaves_the_network_as_it_was():

@@ -1,4 +1,7 @@
-"""A receptive field measured: gradients say which pixels an output depends on, shifts say on which grid."""
+"""A receptive field measured: gradients say which pixels an output depends on, shifts say on which grid.
+
+A branch that its images never open is not seen: what is known from here only is an estimate.
+"""
 
 import copy
 from collections.abc import Iterable
@@ -188,6 +191,17 @@ def _shapes(network: nn.Module, width: int, dimensions: Dimensions) -> Iterable[
     else:
         depths = [int(getattr(network, "z_window", 1))] if dimensions is Dimensions.WINDOW else [8, 16, 32]
         yield from ((1, channels, depth, width, width) for depth in depths)
+
+
+def sample_shape(network: nn.Module, dimensions: Dimensions) -> tuple[int, ...]:
+    """Return the shape of a small image that a network takes, (B, C, Y, X) or (B, C, Z, Y, X).
+
+    Raises
+    ------
+    ModelError
+        When there is none.
+    """
+    return _Strip(_positive_twin(network), -1, 256, dimensions).shape
 
 
 def _in_channels(network: nn.Module) -> int:

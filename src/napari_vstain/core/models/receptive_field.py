@@ -1,6 +1,7 @@
 """What a network sees: how far each output pixel looks, on which grid, and whether that is all it depends on."""
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -33,7 +34,9 @@ class UnknownLayer(Exception):
 
 
 def receptive_field(network: nn.Module, dimensions: Dimensions | str = Dimensions.TWO) -> ReceptiveField:
-    """Return how far a network looks: computed from its layers, or else probed with gradients.
+    """Return how far a network looks: computed from its layers, or else from its graph as it is traced.
+
+    Where neither tells, it is probed with gradients, and never called exact: a probe misses what it does not open.
 
     Raises
     ------
@@ -41,9 +44,26 @@ def receptive_field(network: nn.Module, dimensions: Dimensions | str = Dimension
         When the network can neither be read nor run.
     """
     from napari_vstain.core.models.layer_walk import walk_layers
-    from napari_vstain.core.models.probe import probe
+    from napari_vstain.core.models.probe import probe, sample_shape
 
+    dimensions = Dimensions(dimensions)
     try:
-        return walk_layers(network, Dimensions(dimensions))
+        return walk_layers(network, dimensions)
     except UnknownLayer:
-        return probe(network, Dimensions(dimensions))
+        seen = probe(network, dimensions)
+    if not seen.tile_exact:
+        return seen
+    from napari_vstain.core.models.layer_trace import traced_reach
+
+    free = 3 if dimensions is Dimensions.THREE else 2
+    try:
+        reach, across = traced_reach(_at_rest(network), sample_shape(network, dimensions), seen.stride[-free:])
+    except UnknownLayer:
+        return replace(seen, tile_exact=False)
+    radius = tuple(max(*pair) for pair in zip((0,) * (3 - free) + reach, seen.radius, strict=True))
+    return ReceptiveField((radius[0], radius[1], radius[2]), seen.stride, not across)
+
+
+def _at_rest(network: nn.Module) -> nn.Module:
+    """Return a copy on the processor, as it predicts."""
+    return copy.deepcopy(network).cpu().float().eval()
