@@ -1,8 +1,9 @@
 """Evaluate: how well a model does on positions it never saw, in a table and in metrics.csv."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -17,15 +18,21 @@ from qtpy.QtWidgets import (
 
 from napari_vstain.core.experiments import Run
 from napari_vstain.core.jobs import Job, JobStatus
+from napari_vstain.core.left_out import outcome
+from napari_vstain.core.models.split import PARTS, Split
 from napari_vstain.core.session import JobKind
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.runs import RunChooser
 from napari_vstain.widgets.section import Condition, Section
-from napari_vstain.widgets.style import note, primary
+from napari_vstain.widgets.style import caution_line, note, primary
+from napari_vstain.widgets.threads import Latest
 from napari_vstain.widgets.wording import count, progress_line
 
-COLUMNS = ("position", "predictor", "channel", "pearson", "ssim", "nrmse", "psnr", "mae")
+if TYPE_CHECKING:
+    from napari_vstain.core.evaluation import Headline
+
+COLUMNS = ("position", "split", "predictor", "channel", "pearson", "ssim", "nrmse", "psnr", "mae")
 _ROWS_SHOWN = 8
 
 
@@ -39,8 +46,13 @@ class EvaluateSection(Section):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self.metrics: Path | None = None
+        self.split: Split | None = None
+        """That of the chosen run, from its model; None where it was trained on another dataset."""
+        self._known: object = None
+        self._is_read = False
+        self._reading = Latest()
         self._build()
-        self.hear(self.session.dataset_changed, self._changed)
+        self.hear(self.session.dataset_changed, self._ask_split)
         self.runs.list_runs()
         self.follow_jobs()
 
@@ -71,7 +83,7 @@ class EvaluateSection(Section):
         """Show no metrics."""
         self.metrics = None
         self.save.setEnabled(False)
-        for widget in (self.table, self.result):
+        for widget in (self.headline, self.table, self.result, self.caution):
             widget.setVisible(False)
         if self.job is None:
             self.say(Condition.WAITING, "")
@@ -97,20 +109,60 @@ class EvaluateSection(Section):
 
         self.call(copy, lambda where: self.result.setText(f"Saved {where}"))
 
+    # The split of the run
+
+    def _ask_split(self, *_: object) -> None:
+        """Read which positions the chosen run was trained on, unless that is known."""
+        run, dataset = self.runs.run, self.session.dataset
+        if (asked := (run, dataset.path if dataset else None)) != self._known:
+            self._known, self.split, self._is_read = asked, None, False
+            if self.job is None:
+                self.settle()
+            if run is not None and dataset is not None:
+                self.call(lambda progress: self.session.split_of(run), self._reading.ask(self._take_split))
+        self._describe()
+
+    def _take_split(self, split: Split | None) -> None:
+        self.split, self._is_read = split, True
+        self._describe()
+
     def _positions(self) -> tuple[str, ...]:
-        """Return the positions to evaluate: those kept for the test, or every one."""
-        if self.every.isChecked():
-            return tuple(self.session.open_dataset.positions)
-        return self.session.split().test
+        """Return the positions to evaluate: those that the run kept for the test, or every one."""
+        every = tuple(self.session.open_dataset.positions)
+        if self.every.isChecked() or (self._is_read and not self._seen()):
+            return every
+        return tuple(key for key in self.split.test if key in every) if self.split is not None else ()
+
+    def _seen(self) -> bool:
+        """Return True if the run says which of these positions it was trained with."""
+        return self.split is not None and bool(self.split.train)
+
+    def _about(self) -> str:
+        if not self._is_read or self.session.dataset is None:
+            return ""
+        if self.split is None:
+            return "The run was trained on another dataset: it has seen none of these positions."
+        return f"The run’s positions: {self.split}." if self._seen() else "The model does not say what it has seen."
+
+    # What was found
 
     def _show(self, run: Run, result: Any) -> None:
+        from napari_vstain.core.evaluation import headlines
+
         self.metrics = Path(result.metrics)
         self._fill(table_rows(result.table))
         self.save.setEnabled(True)
+        found = headlines(result.table)
+        self.headline.setText("<br>".join(map(str, found)))
+        self.headline.setVisible(bool(found))
         self.result.setText(f"{run.label}, written to {self.metrics.relative_to(run.experiment.root)}")
         self.result.setToolTip(str(self.metrics))
         self.result.setVisible(True)
-        self.say(Condition.DONE, headline(result.table))
+        missing = [outcome("Evaluated", result.positions, result.left_out)] if result.left_out else []
+        cautions = [*missing, *(self.split.cautions if self.split is not None else ())]
+        self.caution.setText("<br>".join(cautions))
+        self.caution.setVisible(bool(cautions))
+        self.say(*verdict(found))
 
     def _changed(self, *_: object) -> None:
         if self.job is None:
@@ -131,9 +183,11 @@ class EvaluateSection(Section):
         why = self._why_not()
         self.go.setEnabled(not why and self.job is None)
         self.go.setToolTip(why or "Predicts what is not predicted yet, and compares it with the target.")
+        dataset = self.session.dataset
         self.hint.setText(why)
         self.hint.setVisible(bool(why))
-        dataset = self.session.dataset
+        self.about.setText(self._about())
+        self.about.setVisible(bool(self.about.text()))
         if self.job is not None:
             self.go.setText("Evaluating…")
         else:
@@ -147,6 +201,8 @@ class EvaluateSection(Section):
             return "Open a workspace with a dataset in Data first."
         if not self.runs.count():
             return "Train a model first: it appears here."
+        if not self._is_read and not self.every.isChecked():
+            return "Reading what the run was trained on…"
         return "" if self._positions() else "No position was kept for the test: tick “every position”."
 
     def _build(self) -> None:
@@ -155,13 +211,17 @@ class EvaluateSection(Section):
         rows.addRow("Run", self.runs)
         self.column.addLayout(rows)
         self.every = QCheckBox("Every position, not only those kept for the test")
-        self.every.setToolTip("Positions that the model was trained on flatter it: the table says which they are.")
+        self.every.setToolTip("Positions that the model was trained on flatter it: the column “split” says which.")
         self.column.addWidget(self.every)
-        self.hint = note()
+        self.about, self.hint = note(), note()
+        self.column.addWidget(self.about)
         self.column.addWidget(self.hint)
         self.go = primary("Evaluate")
         self.column.addWidget(self.go)
         self.column.addWidget(self.problem)
+        self.headline = note()
+        self.headline.setVisible(False)
+        self.column.addWidget(self.headline)
         self.table = QTableWidget(0, len(COLUMNS))
         self.table.setHorizontalHeaderLabels(list(COLUMNS))
         self.table.verticalHeader().setVisible(False)
@@ -170,6 +230,8 @@ class EvaluateSection(Section):
         self.table.setAccessibleName("Metrics")
         self.table.setVisible(False)
         self.column.addWidget(self.table)
+        self.caution = caution_line()
+        self.column.addWidget(self.caution)
         self.save = QPushButton("Export metrics.csv…")
         self.save.setEnabled(False)
         self.column.addWidget(self.save)
@@ -177,8 +239,7 @@ class EvaluateSection(Section):
         self.result.setVisible(False)
         self.column.addWidget(self.result)
         self.go.clicked.connect(lambda: self.attempt(self.start))
-        self.runs.changed.connect(self._describe)
-        self.runs.activated.connect(self._changed)
+        self.runs.changed.connect(self._ask_split)
         self.every.toggled.connect(self._changed)
         self.save.clicked.connect(self._ask)
 
@@ -195,8 +256,10 @@ class EvaluateDock(SectionDock):
 
 
 def table_rows(table: Any) -> list[tuple[str, ...]]:
-    """Return a table of metrics as text, a tuple a row with the columns of `COLUMNS`."""
-    return [tuple(_text(row.get(name, "")) for name in COLUMNS) for row in whole_rows(table)]
+    """Return a table of metrics as text, a tuple a row with the columns of `COLUMNS`: the test's positions first."""
+    parts = list(PARTS)
+    rows = sorted(whole_rows(table), key=lambda row: parts.index(row["split"]) if row.get("split") in parts else 9)
+    return [tuple(_text(row.get(name, "")) for name in COLUMNS) for row in rows]
 
 
 def whole_rows(table: Any) -> list[dict[str, Any]]:
@@ -206,15 +269,18 @@ def whole_rows(table: Any) -> list[dict[str, Any]]:
     return stacks or rows
 
 
-def headline(table: Any) -> str:
-    """Return the mean Pearson correlation of the model, and of the baseline where there is one."""
-    parts = []
-    for predictor, name in (("model", "Pearson"), ("baseline", "baseline")):
-        values = [row["pearson"] for row in whole_rows(table) if row.get("predictor") == predictor]
-        values = [value for value in values if value == value]
-        if values:
-            parts.append(f"{name} {sum(values) / len(values):.2f}")
-    return " · ".join(parts)
+def verdict(found: "Sequence[Headline]") -> tuple[Condition, str]:
+    """Return how an evaluation went, and in a few words what came of it: amber where that is not to be relied on."""
+    scores = " · ".join(
+        f"{one.means.channel} {one.means.metrics['pearson']:.2f}"
+        + (f" (baseline {one.baseline:.2f})" if one.baseline is not None else "")
+        for one in found
+    )
+    if any(one.below_baseline for one in found):
+        return Condition.CAUTION, f"below the baseline · {scores}"
+    if not all(one.unseen for one in found):
+        return Condition.CAUTION, f"positions it was trained with · {scores}"
+    return Condition.DONE, f"Pearson {scores}"
 
 
 def _text(value: Any) -> str:

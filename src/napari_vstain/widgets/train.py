@@ -18,7 +18,8 @@ from napari_vstain.widgets.fold import Fold
 from napari_vstain.widgets.forms import SettingsForm
 from napari_vstain.widgets.plot import LossPlot
 from napari_vstain.widgets.section import Condition, Section, silent
-from napari_vstain.widgets.style import WRONG, note, primary, shrinkable
+from napari_vstain.widgets.splitting import SplitChooser
+from napari_vstain.widgets.style import WRONG, caution_line, note, primary, shrinkable
 from napari_vstain.widgets.threads import outcome_error
 from napari_vstain.widgets.wording import arrow, count, progress_line
 
@@ -51,8 +52,9 @@ class TrainSection(Section):
         super().__init__(desk)
         self.plot = LossPlot(desk)
         self._build()
-        for signal in (self.session.workspace_changed, self.session.dataset_changed):
-            self.hear(signal, self._changed)
+        self.hear(self.session.workspace_changed, self._changed)
+        self.hear(self.session.dataset_changed, self._split_anew)
+        self._split_anew()
         self.hear(self.session.channels_changed, self._rename)
         self._rename()
         self.follow_jobs()
@@ -60,7 +62,7 @@ class TrainSection(Section):
     def start(self) -> None:
         """Train with what the form says."""
         if self.job is None:
-            self.session.train(self.name.text().strip(), self.session.split(), **self._choices())
+            self.session.train(self.name.text().strip(), self.splitting.split, **self._choices())
 
     def began(self, job: Job[Any]) -> None:
         """Show the training: what it was asked, frozen, and its losses from the first on."""
@@ -93,6 +95,7 @@ class TrainSection(Section):
             self.complain(outcome_error(job))
         else:
             self._tell(job, stopped=status.reason is FinishReason.CANCELLED)
+        self._propose()
         self._describe()
 
     def forget(self) -> None:
@@ -130,19 +133,31 @@ class TrainSection(Section):
 
     def _freeze(self, running: bool) -> None:
         """Let nobody change what a training was started with while it runs; it is shown instead."""
-        for editor in (self.name, self.epochs, self.form):
+        for editor in (self.name, self.epochs, self.form, self.splitting):
             editor.setEnabled(not running)
         self.go.setVisible(not running)
         self.stop.setVisible(running)
 
     def _show_asked(self, asked: Mapping[str, Any]) -> None:
-        with silent(self.name, self.epochs, self.form):
+        with silent(self.name, self.epochs, self.form, self.splitting):
             self.name.setText(asked["experiment"])
             self.epochs.setValue(asked.get("epochs") or preset_epochs())
             self.form.restore_defaults()
             self.form.set_values(dict(asked))
+            if self.session.dataset is not None and self.session.dataset.name == asked["dataset"]:
+                self.splitting.show_split(tuple(self.session.dataset.positions), asked["split"])
 
     # What the form says
+
+    def _split_anew(self, *_: object) -> None:
+        """Propose a split of another dataset; while a training runs, its own is shown."""
+        self._propose()
+        self._changed()
+
+    def _propose(self) -> None:
+        if self.job is None and self.session.dataset is not None:
+            with silent(self.splitting):
+                self.splitting.set_positions(tuple(self.session.dataset.positions))
 
     def _choices(self) -> dict[str, Any]:
         return {"epochs": self.epochs.value(), **self.form.values()}
@@ -167,10 +182,13 @@ class TrainSection(Section):
         if session.dataset is None or not session.sources or not session.targets:
             self.go.setText("Train")
             self.plan.setText(why)
+            self.caution.setVisible(False)
             if self.job is None and not self.problem.isVisible():
                 self.say(Condition.WAITING, "")
             return
-        split = self.session.split()
+        split = self.splitting.split
+        self.caution.setText("<br>".join(split.cautions))
+        self.caution.setVisible(bool(split.cautions))
         self.go.setText(f"Train on {count(len(split.train), 'position')}")
         self.plan.setText(
             f"{arrow(session.sources, session.targets)} · {len(split.validate)} to validate, "
@@ -190,7 +208,14 @@ class TrainSection(Section):
             return "Choose at least one source and one target channel in Data."
         if session.workspace is None:
             return "Create a workspace in Data first: it keeps the model."
-        return problem or next(iter(self.form.problems.values()), "")
+        return problem or next(iter(self.form.problems.values()), "") or self._split_problem()
+
+    def _split_problem(self) -> str:
+        try:
+            self.splitting.split.checked(tuple(self.session.open_dataset.positions))
+        except VstainError as error:
+            return str(error)
+        return ""
 
     def _name_problem(self) -> str:
         try:
@@ -213,8 +238,11 @@ class TrainSection(Section):
         self.column.addLayout(rows)
         self.form = SettingsForm(TrainChoices, list(TrainChoices.model_fields))
         self.column.addWidget(Fold("More settings", self.form))
-        self.plan = note()
+        self.splitting = SplitChooser()
+        self.column.addWidget(Fold("Positions to learn from, to validate, to test", self.splitting))
+        self.plan, self.caution = note(), caution_line()
         self.column.addWidget(self.plan)
+        self.column.addWidget(self.caution)
         self.go = primary("Train")
         self.stop = QPushButton("Stop training")
         self.stop.setMinimumHeight(36)
@@ -231,6 +259,7 @@ class TrainSection(Section):
         self.name.textChanged.connect(self._changed)
         self.epochs.valueChanged.connect(self._changed)
         self.form.changed.connect(self._changed)
+        self.splitting.changed.connect(self._changed)
 
 
 class TrainDock(SectionDock):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from napari_vstain.core.errors import ChannelError, SettingsError
 from napari_vstain.core.models import ModelSpec, OutputSpec
 from napari_vstain.core.models.split import Split, well_of
-from napari_vstain.core.training.splits import propose_split
+from napari_vstain.core.training.splits import propose_split, toggle_part
 
 KEYS = st.lists(st.from_regex(r"[A-H]/[1-9]/[0-9]", fullmatch=True), min_size=1, max_size=60, unique=True)
 SEEDS = st.integers(0, 9)
@@ -94,3 +94,26 @@ def test_what_flatters_is_said():
 def test_a_split_that_cannot_be_is_refused(split, error, message):
     with pytest.raises(error, match=message):
         split.checked(["A/1/0", "A/1/1"])
+
+
+@given(
+    keys=KEYS, toggles=st.lists(st.tuples(st.integers(0), st.sampled_from(["train", "validate", "test"])), max_size=6)
+)
+def test_a_split_that_is_changed_by_hand_keeps_wells_together_and_positions_in_one_part(keys, toggles):
+    split = propose_split(keys)
+    for number, part in toggles:
+        key = keys[number % len(keys)]
+        before, split = split, toggle_part(split, keys, key, part)
+        assert (key in getattr(split, part)) == (key not in getattr(before, part))
+        parts = [split.train, split.validate, split.test]
+        assert len(keys) == 1 or sum(map(len, parts)) == len({key for part in parts for key in part})
+        assert all(list(part) == [key for key in keys if key in part] for part in parts)
+        mates = [other for other in keys if well_of(other) == well_of(key)]
+        if len({well_of(key) for key in keys}) > 2:
+            assert len({other in getattr(split, part) for other in mates}) == 1
+
+
+def test_of_one_well_a_field_is_moved_alone():
+    keys = ("A/1/0", "A/1/1", "A/1/2")
+    split = toggle_part(Split(keys[:1], keys[1:2], keys[2:]), keys, "A/1/2", "train")
+    assert split == Split(("A/1/0", "A/1/2"), ("A/1/1",), ())

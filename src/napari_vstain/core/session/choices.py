@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from napari_vstain.core.errors import ChannelError, DatasetError, ModelError, WorkspaceError
 from napari_vstain.core.experiments import Run
-from napari_vstain.core.session.models import Model, runs_of
+from napari_vstain.core.session.models import Model, load_model, runs_of
 from napari_vstain.core.session.opening import Opened, guess_roles, open_path
 from napari_vstain.core.workspace import Workspace
 
@@ -123,6 +123,22 @@ class Choices:
         from napari_vstain.core.training.splits import propose_split
 
         return propose_split(tuple(self.open_dataset.positions))
+
+    def split_of(self, run: Run) -> Split | None:
+        """Return the split that a run was trained with, from its model; None if it is of another dataset than the open.
+
+        Reads a checkpoint: not for the main thread of a window.
+        """
+        from napari_vstain.core.models.split import Split
+
+        dataset, workspace = self.open_dataset, self.open_workspace
+        spec = load_model(run.checkpoint, run).spec
+        trained_on = str(spec.training.get("dataset", ""))
+        try:
+            elsewhere = bool(trained_on) and workspace.find_dataset(trained_on).resolve() != dataset.path.resolve()
+        except WorkspaceError:  # what it was trained on is gone
+            elsewhere = True
+        return None if elsewhere else Split.of(spec)
 
     @property
     def open_dataset(self) -> Dataset:

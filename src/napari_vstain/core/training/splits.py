@@ -38,6 +38,28 @@ def propose_split(keys: Sequence[str], seed: int = 0) -> Split:
     return Split(*(tuple(key for key in keys if part[key] == name) for name in ("train", "validate", "test")))
 
 
+def toggle_part(split: Split, keys: Sequence[str], key: str, part: str, together: bool = True) -> Split:
+    """Return a split in which a position plays another part, or, if it plays that part alone, none.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        All positions, in the dataset's order, which the parts keep.
+    part : str
+        ``train``, ``validate`` or ``test``. A position plays one part; the only one there is may play two.
+    together : bool
+        Whether all fields of its well come with it; with fewer than three wells it comes alone, as it is proposed.
+    """
+    wells = {well_of(other) for other in keys}
+    moved = {other for other in keys if together and len(wells) > 2 and well_of(other) == well_of(key)} | {key}
+    there = {name: set(getattr(split, name)) for name in ("train", "validate", "test")}
+    leaves = key in there[part]
+    if len(keys) > 1:
+        there = {name: members - moved for name, members in there.items()}
+    there[part] = there[part] - moved if leaves else there[part] | moved
+    return Split(*(tuple(other for other in keys if other in members) for members in there.values()))
+
+
 def _drawn(sizes: dict[str, int], wanted: float, spare: int = 0) -> set[str]:
     """Return groups, in the order drawn, as long as each brings the number of positions nearer to `wanted`.
 
