@@ -113,3 +113,27 @@ def test_a_fit_that_cannot_be_is_one_sentence_and_leaves_nothing(ready, qtbot, w
     assert ready.problem.isHidden()
     ended(ready, qtbot)
     assert ready.result.text().startswith("Trained 1 epoch")
+
+
+def test_stop_before_the_first_epoch_ended_says_so_and_the_training_can_be_gone_on_with(ready, qtbot, workspace):
+    ready.epochs.setValue(2)
+    ready.go.click()
+    qtbot.waitUntil(lambda: len(ready.plot.series["batch"]) > 0, timeout=PATIENCE_MS)
+    ready.stop.click()
+    ended(ready, qtbot)
+    if ready.job is None and len(ready.plot.series["training"]) == 0:
+        assert ready.result.text().startswith("Stopped before the first epoch had ended")
+        assert "nan" not in ready.result.text()
+    qtbot.waitUntil(lambda: not ready.resume.isHidden(), timeout=PATIENCE_MS)
+    assert ready.resume.text() == "Go on with version_0"
+    assert "first/version_0 was stopped after " in ready.resume.toolTip()
+    ready.resume.click()
+    assert ready.resume.isHidden()
+    assert not ready.epochs.isEnabled()
+    ended(ready, qtbot)
+    assert ready.problem.isHidden(), ready.problem.text()
+    assert ready.result.text().startswith("Trained 2 epochs")
+    (run,) = workspace.experiment("first").runs()
+    assert run.trained
+    qtbot.wait(500)
+    assert ready.resume.isHidden()  # nothing is left to go on with

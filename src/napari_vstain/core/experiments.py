@@ -90,6 +90,14 @@ class Run:
         return ""
 
     @property
+    def interrupted(self) -> bool:
+        """Whether a training can go on with it: it was stopped, killed or failed, and there are epochs left."""
+        status = self.status
+        if status is None or status.state in (RunState.RUNNING, RunState.COMPLETED) or not self.last.is_file():
+            return False
+        return status.epochs_asked is None or status.epochs < status.epochs_asked
+
+    @property
     def trained(self) -> bool:
         """Whether there is a checkpoint to predict with."""
         return self._found() is not None

@@ -17,6 +17,7 @@ from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.fold import Fold
 from napari_vstain.widgets.forms import SettingsForm
 from napari_vstain.widgets.plot import LossPlot
+from napari_vstain.widgets.resuming import ResumeButton
 from napari_vstain.widgets.section import Condition, Section, silent
 from napari_vstain.widgets.splitting import SplitChooser
 from napari_vstain.widgets.style import WRONG, caution_line, note, primary, shrinkable
@@ -63,6 +64,11 @@ class TrainSection(Section):
         """Train with what the form says."""
         if self.job is None:
             self.session.train(self.name.text().strip(), self.splitting.split, **self._choices())
+
+    def go_on(self) -> None:
+        """Go on with the experiment's last training, which was interrupted."""
+        if self.job is None and self.resume.run is not None:
+            self.session.resume(self.resume.run)
 
     def began(self, job: Job[Any]) -> None:
         """Show the training: what it was asked, frozen, and its losses from the first on."""
@@ -137,10 +143,13 @@ class TrainSection(Section):
             editor.setEnabled(not running)
         self.go.setVisible(not running)
         self.stop.setVisible(running)
+        self.resume.setVisible(not running and self.resume.run is not None)
 
     def _show_asked(self, asked: Mapping[str, Any]) -> None:
         with silent(self.name, self.epochs, self.form, self.splitting):
             self.name.setText(asked["experiment"])
+            if "run" in asked:  # which goes on with its own settings
+                return
             self.epochs.setValue(asked.get("epochs") or preset_epochs())
             self.form.restore_defaults()
             self.form.set_values(dict(asked))
@@ -217,6 +226,9 @@ class TrainSection(Section):
             return str(error)
         return ""
 
+    def _experiment(self) -> str:
+        return "" if self._name_problem() else self.name.text().strip()
+
     def _name_problem(self) -> str:
         try:
             checked_name("experiment", self.name.text().strip())
@@ -248,6 +260,8 @@ class TrainSection(Section):
         self.stop.setMinimumHeight(36)
         self.stop.setVisible(False)
         self.column.addWidget(self.go)
+        self.resume = ResumeButton(self, self._experiment)
+        self.column.addWidget(self.resume)
         self.column.addWidget(self.stop)
         self.column.addWidget(self.problem)
         self.column.addWidget(self.plot)
@@ -256,7 +270,9 @@ class TrainSection(Section):
         self.column.addWidget(self.result)
         self.go.clicked.connect(lambda: self.attempt(self.start))
         self.stop.clicked.connect(self._halt)
+        self.resume.clicked.connect(lambda: self.attempt(self.go_on))
         self.name.textChanged.connect(self._changed)
+        self.name.textChanged.connect(self.resume.look)
         self.epochs.valueChanged.connect(self._changed)
         self.form.changed.connect(self._changed)
         self.splitting.changed.connect(self._changed)

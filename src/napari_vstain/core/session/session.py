@@ -18,6 +18,7 @@ from napari_vstain.core.session.losses import Losses
 from napari_vstain.core.session.memory import remember_model
 from napari_vstain.core.session.models import PredictorCache, chosen_model
 from napari_vstain.core.session.opening import registered
+from napari_vstain.core.settings import load_config
 
 if TYPE_CHECKING:
     from napari_vstain.core.evaluation.stage import EvaluateResult
@@ -68,6 +69,19 @@ class Session(Choices):
 
         asked = {"experiment": experiment, "split": split, "workspace": workspace, "dataset": dataset.name, **options}
         return self.start(train, f"Training {experiment}", kind=JobKind.TRAIN, asked=asked, record=Losses())
+
+    def resume(self, run: Run) -> Job[TrainResult]:
+        """Go on with a training that was interrupted, in its own folder and with its own settings."""
+        workspace, threads = self.open_workspace, self.threads
+
+        def resume(progress: Progress) -> TrainResult:
+            from napari_vstain.core import training
+
+            own = load_config(run.config) | {"experiment": run.experiment.name, "resume": run.name, "threads": threads}
+            return training.run(training.TrainSettings.parse(own), workspace, progress)
+
+        asked = {"experiment": run.experiment.name, "run": run, "workspace": workspace}
+        return self.start(resume, f"Going on with {run.label}", kind=JobKind.TRAIN, asked=asked, record=Losses())
 
     def predict(self, positions: Sequence[str], **options: Any) -> Job[PredictResult]:
         """Predict whole positions into the workspace's store; `options` are those of `PredictSettings`."""
