@@ -392,3 +392,21 @@ def test_a_folder_of_links_is_imported(source, imported, tmp_path):
         (source / name).symlink_to(real / name)
     assert len(values_of(imported())) == 3
     shutil.rmtree(real)
+
+
+def test_directories_that_lead_around_and_sizes_that_lie_end_at_once(source):
+    path = source / "a.tif"
+    tifffile.imwrite(path, np.zeros((2, 20, 30), "u2"), photometric="minisblack", metadata=None)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        pages = [(page.offset, len(page.tags)) for page in file.pages]
+    at = pages[1][0] + 2 + 12 * pages[1][1]
+    content[at : at + 4] = pages[0][0].to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match="lead around in a circle"):
+        read_header(path)
+    tifffile.imwrite(path, flat(1, (32, 32)), tile=(16, 16), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags[257].overwrite(2**24)
+    with pytest.raises(DatasetError, match=r"has 4 of the \d+ strips or tiles that its sizes ask for"):
+        read_header(path)

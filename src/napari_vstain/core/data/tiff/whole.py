@@ -11,17 +11,22 @@ from napari_vstain.core.errors import DatasetError
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffFormat, TiffPageSeries
 
+_WIDTH, _HEIGHT = 256, 257
 _DESCRIPTIONS = (270, 50839)
 """Tags of bytes that say what the planes are: ImageDescription, and ImageJ's own."""
 
 
 def check_directories(file: "TiffFile", path: Path) -> None:
     """Raise DatasetError when a file ends before the directories and descriptions that it speaks of."""
-    _check_end(file, path, max(_ends_of_directories(file), default=0))
+    _check_end(file, path, max(_ends_of_directories(file, path), default=0))
 
 
 def check_planes(file: "TiffFile", series: "TiffPageSeries", path: Path) -> None:
     """Raise DatasetError when a file ends before the pixels of an image that it speaks of, or lacks planes of it."""
+    page = series.keyframe
+    if len(page.dataoffsets) < prod(page.chunked):  # decoding would go through all that are not there
+        rule = f"has {len(page.dataoffsets)} of the {prod(page.chunked)} strips or tiles that its sizes ask for"
+        raise DatasetError("file", path, rule, "copy it again")
     _check_end(file, path, max(_ends_of_pixels(file, series), default=0))
     there, said = _planes(file, series)
     if there < said:
@@ -53,15 +58,25 @@ def _ends_of_pixels(file: "TiffFile", series: "TiffPageSeries") -> Iterator[int]
         yield series.dataoffset + series.nbytes
 
 
-def _ends_of_directories(file: "TiffFile") -> Iterator[int]:
-    """Yield how far the first and the last page's directory reach: to what describes the image, and to the next one."""
+def _ends_of_directories(file: "TiffFile", path: Path) -> Iterator[int]:
+    """Yield how far each directory reaches: to the next one, and to what describes the image.
+
+    The chain is followed here, with a few bytes read of each, before tifffile reads them all: where it was written
+    over, it leads to one that is no directory, or around for ever.
+    """
     form, handle = file.tiff, file.filehandle
     if form.is_ndpi:  # its offsets are not where the standard puts them
         return
-    for page in (file.pages.first, file.pages[-1]):
-        handle.seek(page.offset)
+    following, seen = file.pages.first.offset, set[int]()
+    while following and following < handle.size:
+        if following in seen:
+            raise DatasetError("file", path, "is damaged: its directories lead around in a circle", "copy it again")
+        seen.add(following)
+        handle.seek(following)
         (count,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
-        entries = struct.iter_unpack(form.tagheaderformat, handle.read(count * form.tagsize))
+        entries = list(struct.iter_unpack(form.tagheaderformat, handle.read(count * form.tagsize)))
+        if not {_WIDTH, _HEIGHT} <= {entry[0] for entry in entries}:
+            raise DatasetError("file", path, "is damaged: a directory describes no image", "copy it again")
         (following,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
         yield following + 1 if following else 0
         yield from (_end_of_text(form, size, value) for tag, _, size, value in entries if tag in _DESCRIPTIONS)
