@@ -59,6 +59,11 @@ class AugmentedEngine:
         free: int | None = getattr(self.inner, "free_memory_bytes", None)
         return free
 
+    def footprint(self, shape: tuple[int, ...]) -> float | None:
+        """Return the bytes that the engine holds for each pixel; it runs one flip at a time."""
+        ask = getattr(self.inner, "footprint", None)
+        return None if ask is None else ask(shape)
+
     def trimmed(self, halo: tuple[int, int]) -> "AugmentedEngine | None":
         """Return this engine for tiles whose halo it cuts away inside; None when that gains nothing."""
         ask = getattr(self.inner, "trimmed", None)

@@ -11,7 +11,8 @@ from napari_vstain.core.errors import TilingError
 from napari_vstain.core.inference.approximation import measured_halo
 from napari_vstain.core.inference.compute import halves, run_tile
 from napari_vstain.core.inference.engines.base import Array, Engine, OutOfMemory
-from napari_vstain.core.inference.memory import pixels_at_once, tile_size
+from napari_vstain.core.inference.engines.choice import probe
+from napari_vstain.core.inference.memory import BYTES_PER_PIXEL, pixels_at_once, tile_size
 from napari_vstain.core.inference.regions import put
 from napari_vstain.core.inference.tiles import Region, Tile, TilePlan, exact_on, plan_tiles, shifted, size_of
 from napari_vstain.core.models.padding import round_up
@@ -21,6 +22,9 @@ from napari_vstain.core.progress import CancelToken
 T = TypeVar("T")
 TRIMMED_FROM = 1.15
 """A tile that reads so many times what it owns is faster when its halo is cut away inside the network."""
+
+SPARE = 3.0
+"""What layers need for themselves, and what an allocator rounds up, over what a network is seen to hold."""
 
 
 class TileRunner:
@@ -70,9 +74,12 @@ class TileRunner:
         if len(plan) == 1 or (plan.exact and not self._looks_too_far(pixels)):
             return plan
         y, x = (round_up(n, stride) for n, stride in zip(shape[1:], self.spec.stride[1:], strict=True))
-        entire = plan_tiles(shape, self.spec, (size[0], y, x), z_step=z_step)
-        if self.most_px is None and entire.cost(entire.tile((0, 0, 0))) <= pixels:
-            return entire
+        slices = size[0]
+        while self.most_px is None and slices:
+            entire = plan_tiles(shape, self.spec, (slices, y, x), z_step=z_step)
+            if self._fits(entire, pixels):
+                return entire
+            slices //= 2
         if plan.exact:
             return plan_tiles(shape, self.spec, size, z_step=z_step, halo=self._measured_halo(pixels)[0])
         strides = max(self.spec.stride[1:])
@@ -95,6 +102,17 @@ class TileRunner:
         """Cut tiles for so many pixels at once, as in another run, unless memory allows less than half of them."""
         if self.pixels_at_once >= pixels / 2:
             self.budget_px = pixels
+
+    def _fits(self, entire: TilePlan, pixels: int) -> bool:
+        """Return True when the whole image fits in memory: by a common guess, or by what this network needs."""
+        cost = entire.cost(entire.tile((0, 0, 0)))
+        return cost <= pixels or cost * self._bytes_per_pixel() <= pixels * BYTES_PER_PIXEL
+
+    def _bytes_per_pixel(self) -> float:
+        """Return how much memory the network needs for a pixel, as far as its engine can tell."""
+        ask = getattr(self.engine, "footprint", None)
+        found = None if ask is None else self._measured("footprint", lambda: ask(probe(self.spec).shape))
+        return BYTES_PER_PIXEL if found is None else min(SPARE * found, BYTES_PER_PIXEL)
 
     def _looks_too_far(self, pixels: int) -> bool:
         """Return True when the halo is larger than the largest tile that memory allows with it."""

@@ -14,6 +14,7 @@ from napari_vstain.core.files import reading
 from napari_vstain.core.inference.engines.base import Array, Precision
 from napari_vstain.core.inference.engines.composing import composed
 from napari_vstain.core.inference.engines.devices import cpu_label, cpu_threads
+from napari_vstain.core.inference.engines.footprint import graph_footprint
 from napari_vstain.core.inference.engines.joining import without_joins
 from napari_vstain.core.inference.engines.memory import memory_errors, running
 from napari_vstain.core.inference.engines.trimming import Cut, trimmed_content
@@ -93,6 +94,10 @@ class OpenVinoEngine:
                 forget()
             outputs = (request.get_output_tensor(index).data for index in range(len(self._tasks)))
             return {task: np.array(output, np.float32) for task, output in zip(self._tasks, outputs, strict=True)}
+
+    def footprint(self, shape: tuple[int, ...]) -> float | None:
+        """Return the bytes that it holds for each pixel of a batch of `shape`; see `graph_footprint`."""
+        return graph_footprint(self._content, shape)
 
     def trimmed(self, halo: Cut) -> "OpenVinoEngine | None":
         """Return this engine for tiles whose halo it cuts away inside; None when that gains nothing."""

@@ -11,6 +11,7 @@ from napari_vstain.core.errors import ModelError, SettingsError
 from napari_vstain.core.files import reading
 from napari_vstain.core.inference.engines.base import Array, Precision
 from napari_vstain.core.inference.engines.devices import cpu_label, cpu_threads, cuda_devices, device_index
+from napari_vstain.core.inference.engines.footprint import graph_footprint
 from napari_vstain.core.inference.engines.joining import without_joins
 from napari_vstain.core.inference.engines.memory import memory_errors, running
 from napari_vstain.core.inference.engines.trimming import Cut, trimmed_content
@@ -74,6 +75,10 @@ class OnnxRuntimeEngine:
         finally:
             forget()
         return {task: _own(array) for task, array in zip(self._tasks, made, strict=True)}
+
+    def footprint(self, shape: tuple[int, ...]) -> float | None:
+        """Return the bytes that it holds for each pixel of a batch of `shape`; see `graph_footprint`."""
+        return graph_footprint(self._content, shape)
 
     def trimmed(self, halo: Cut) -> "OnnxRuntimeEngine | None":
         """Return this engine for tiles whose halo it cuts away inside; None when that gains nothing."""

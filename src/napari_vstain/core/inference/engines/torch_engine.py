@@ -14,6 +14,7 @@ from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.inference.engines.base import Array, Precision
 from napari_vstain.core.inference.engines.devices import cpu_label, cpu_threads, device_index
 from napari_vstain.core.inference.engines.folding import folded, relative_rms
+from napari_vstain.core.inference.engines.footprint import network_footprint
 from napari_vstain.core.inference.engines.memory import memory_errors
 from napari_vstain.core.progress import CancelToken
 
@@ -68,7 +69,7 @@ class TorchEngine:
         self.reason = reason
         self._tasks = tasks
         self._format = _format(network, len(sample))
-        self._running = local()
+        self._running, self._compiled = local(), compiled
         with _threads(self._threads):
             network = _channels_last(_faster(network, sample).requires_grad_(False).to(self._device))
         self._network = torch.compile(network, dynamic=True) if compiled else self._interruptible(network)
@@ -90,6 +91,10 @@ class TorchEngine:
             raise
         finally:
             self._running.token = None
+
+    def footprint(self, shape: tuple[int, ...]) -> float | None:
+        """Return the bytes that it holds for each pixel of a batch of `shape`; None when it is compiled."""
+        return None if self._compiled else network_footprint(self._network, shape, self._device)
 
     @property
     def free_memory_bytes(self) -> int | None:
