@@ -9,7 +9,6 @@ from pydantic import Field
 from napari_vstain.cli.options import chosen
 from napari_vstain.cli.terminal import Display, counted
 from napari_vstain.cli.verb import StageVerb, find_workspace
-from napari_vstain.core.left_out import outcome
 from napari_vstain.core.models.split import Split
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings, load_config, resolve
@@ -157,12 +156,9 @@ def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> Tr
 def report(result: TrainResult, display: Display) -> None:
     """Show what the run reached, and where it is."""
     reached = "" if math.isnan(result.best_loss) else f"; lowest loss {result.best_loss:.4g}"
-    for sentence in result.notes:
-        display.note(sentence)
     display.note(f"{result.run.label}: {counted(result.epochs, 'epoch')}{reached}.")
-    if result.left_out:
-        used = set(Split.of(result.spec).parts)
-        display.note(f"Careful: {outcome('Used', used, result.left_out)}")
+    for sentence in result.remarks:
+        display.note(sentence)
     split = Split.of(result.spec)
     display.note(f"Positions: {split}.")
     for caution in split.cautions:

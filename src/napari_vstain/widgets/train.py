@@ -122,7 +122,7 @@ class TrainSection(Section):
         verb = "Stopped after" if stopped else "Trained"
         self.result.setText(
             f"{verb} {count(result.epochs, 'epoch')}: best loss {result.best_loss:.4g}. "
-            f"Saved as {result.run.label}, ready in Predict."
+            f"Saved as {result.run.label}, ready in Predict. {' '.join(result.remarks)}".rstrip()
         )
         self.result.setToolTip(str(result.checkpoint))
         self.say(Condition.DONE, result.run.label)

@@ -192,6 +192,7 @@ def test_positions_that_cannot_be_used_are_named_and_left_out(tmp_path):
         "B/1/3": "is 8 x 8 px, smaller than a patch of 16 px",
     }
     assert result.spec.training["positions"]["train"] == [KEYS[0]]
+    assert result.remarks[-1].startswith("Careful: Used 3 of 7 positions: B/1/")
     with pytest.raises(DatasetError, match="position 'B/1/"):
         run(changed(settings, "strict", True), workspace, Progress())
     with pytest.raises(DatasetError, match="position 'B/1/0': is empty in Phase; choose"):

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_vstain.core.experiments import Run
-from napari_vstain.core.left_out import LeftOut
+from napari_vstain.core.left_out import LeftOut, outcome
 from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.models.split import Split
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,10 @@ class TrainResult:
     """Positions of the split that could not be used."""
     notes: tuple[str, ...] = ()
     """One sentence for each thing to know of the images: how targets are normalized, which times are left out."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """One sentence for each thing that whoever uses the model should know: the notes, and what was left out."""
+        if not self.left_out:
+            return self.notes
+        return *self.notes, f"Careful: {outcome('Used', set(Split.of(self.spec).parts), self.left_out)}"
