@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_vstain.core.data import create_plate, open_dataset, record
+from napari_vstain.core.data import create_plate, open_dataset, record, recorded
 from napari_vstain.core.data.containment import inside
-from napari_vstain.core.errors import DatasetError
+from napari_vstain.core.errors import DatasetError, StorageError
+from napari_vstain.core.preprocessing import PreprocessSettings
+from napari_vstain.core.preprocessing import run as preprocess
+from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
 
 OUT = ["..", "../victim.zarr", "A/../../x", "/etc", "C:\\x", "c:/x", "a\\..\\b", "\\\\host\\x", "a\0b", "out", "out/x"]
@@ -111,3 +114,30 @@ def test_a_workspace_reached_by_a_link_still_owns_its_stores(tmp_path):
     workspace = Workspace.open(tmp_path / "home" / "ws")
     open_dataset(real.datasets / "p.zarr", workspace).set_attribute("note", 1)
     assert open_dataset(real.datasets / "p.zarr").attribute("note") == 1
+
+
+def test_a_store_of_the_workspace_can_be_kept_untouched(tmp_path):
+    workspace = Workspace.create(tmp_path / "ws")
+    path = plate(workspace.datasets / "p.zarr")
+    before = tree(path)
+    dataset = open_dataset(path, workspace)
+    dataset.keep_untouched()
+    for node in (dataset, *dataset.positions.values()):
+        record(node, x=1)
+    assert tree(path) == before
+    again = open_dataset(path, workspace)
+    assert recorded(again, "x") == recorded(again.position("A/2/0"), "x") == 1
+    with pytest.raises(StorageError, match="make a workspace first"):
+        open_dataset(path).keep_untouched()
+
+
+def test_preprocessing_keeps_a_store_untouched_on_request(tmp_path):
+    workspace = Workspace.create(tmp_path / "ws")
+    path = workspace.datasets / "p.zarr"
+    with create_plate(path, ["a"]) as writer:
+        pixels = (np.arange(64 * 64) % 200).astype("u1").reshape(1, 1, 1, 64, 64)
+        writer.add_position("A/1/0", pixels.shape, "u1")[:] = pixels
+    before = tree(path)
+    preprocess(PreprocessSettings(dataset="p", untouched=True, grid_spacing_px=1), workspace, Progress())
+    assert tree(path) == before
+    assert open_dataset(path, workspace).position("A/1/0").attribute("normalization")["a"]["fov_statistics"]

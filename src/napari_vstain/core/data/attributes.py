@@ -15,6 +15,8 @@ from napari_vstain.core.workspace import Workspace
 OURS = "vstain"
 """The top-level key that holds all our metadata but the normalization."""
 SCHEMA_VERSION = 1
+_UNTOUCHED = "untouched"
+"""A file of this name in the sidecar of a store in the workspace keeps the store itself from being written."""
 
 
 class Node(Protocol):
@@ -29,8 +31,8 @@ class Node(Protocol):
 class AttributeStore:
     """Where the attributes of one store live.
 
-    Without a workspace, or for a store inside it, they are the store's own. A store elsewhere is never
-    written: what is said of it goes to the workspace's sidecar, which wins over the store when read.
+    Without a workspace, or for a store inside it, they are the store's own. A store elsewhere, or one that is to be
+    kept untouched, is never written: what is said of it goes to the workspace's sidecar, which wins when read.
     """
 
     root: Path
@@ -69,6 +71,20 @@ class AttributeStore:
             else:
                 self._note(beside, key, change(self.get(path, key)))
 
+    def keep_untouched(self) -> None:
+        """Have all that is said of the store go to the workspace's sidecar from now on, also where it may be written.
+
+        Raises
+        ------
+        StorageError
+            When there is no workspace to keep it.
+        """
+        if self.workspace is None:
+            raise StorageError("dataset", self.root, "is written itself without a workspace", "make a workspace first")
+        write_text(
+            self.workspace.sidecar(self.root) / _UNTOUCHED, "What is said of this dataset stays in this folder.\n"
+        )
+
     def _note(self, beside: Path, key: str, value: Any) -> None:
         noted = _read(beside)
         if "store" in noted and not self._is_of(noted):
@@ -84,9 +100,12 @@ class AttributeStore:
 
     def _sidecar(self, path: str) -> Path | None:
         """Return the file for what is said of a store that is not in the workspace, wherever a link to it lies."""
-        if self.workspace is None or self.root.resolve().is_relative_to(self.workspace.root.resolve()):
+        if self.workspace is None:
             return None
-        return self.workspace.sidecar(self.root) / path / "attributes.json"
+        beside = self.workspace.sidecar(self.root)
+        if self.root.resolve().is_relative_to(self.workspace.root.resolve()) and not (beside / _UNTOUCHED).is_file():
+            return None
+        return beside / path / "attributes.json"
 
 
 def record(node: Node, **values: Any) -> None:

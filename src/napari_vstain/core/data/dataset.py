@@ -98,6 +98,10 @@ class Dataset:
         """Replace a whole top-level attribute by what `change` makes of it, alone among processes."""
         self.attributes.change(self._path, key, change)
 
+    def keep_untouched(self) -> None:
+        """Never write the store from now on: what is said of it goes to the workspace's sidecar."""
+        self.attributes.keep_untouched()
+
     @property
     def _path(self) -> str:
         return self.path.relative_to(self.attributes.root).as_posix()

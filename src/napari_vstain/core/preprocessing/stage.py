@@ -44,6 +44,12 @@ class PreprocessSettings(Settings):
     otsu: bool = Field(
         True, title="Otsu threshold", description="Also find the threshold between dark and bright of each position."
     )
+    untouched: bool = Field(
+        False,
+        title="Keep untouched",
+        description="Never write the dataset itself, now and later: statistics and notes on it are kept in the "
+        "workspace, as they are of any dataset outside of it.",
+    )
     strict: bool = Field(
         False,
         title="Strict",
@@ -111,6 +117,8 @@ def run(settings: PreprocessSettings, workspace: Workspace, progress: Progress) 
     measured = tuple(key for key in dataset.positions if any(key in channel.entries for channel in channels))
     found = [channel for channel in channels if channel.whole.moments.count]
     check_left_out(len(found), left_out, settings.strict)
+    if settings.untouched:
+        dataset.keep_untouched()
     statistics = {channel.name: compute_statistics(channel.whole) for channel in found}
     warnings = tuple(sentence for channel in channels for sentence in channel.warnings)
     progress.phase("Storing statistics", len(dataset.positions), "positions")
