@@ -1,5 +1,7 @@
 """Positions of different brightness count alike: chosen from their contrast, said, and obeyed when set."""
 
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -201,6 +203,24 @@ def test_positions_that_cannot_be_used_are_named_and_left_out(tmp_path):
         settings, "data.init_args", {**settings.data["init_args"], "train": [], "validate": [], "test": []}
     )
     assert {one.position for one in run(automatic, workspace, Progress()).left_out} == set(said)
+
+
+def test_a_position_that_is_not_on_disk_is_named_and_left_out(workspace):
+    shutil.rmtree(workspace.datasets / "2026_01_01_plate.zarr" / KEYS[1])
+    result = run(quick(epochs=1, train=list(KEYS[:2]), validate=[KEYS[2]], test=[]), workspace, Progress())
+    assert [one.position for one in result.left_out] == [KEYS[1]]
+    assert result.spec.training["positions"]["train"] == [KEYS[0]]
+
+
+def test_of_a_movie_by_time_points_only_the_dead_ones_are_left_out(tmp_path):
+    workspace = Workspace.create(tmp_path / "ws")
+    movies = {key: images(index, (3, 1, 48, 64)) for index, key in enumerate(KEYS)}
+    movies[KEYS[0]][1, 0] = 0
+    write_plate(workspace.datasets / "plate.zarr", movies)
+    by_time = changed(quick(epochs=1), "data.init_args.source_normalization", {"level": "timepoint"})
+    result = run(changed(by_time, "data.init_args.target_normalization", {"level": "timepoint"}), workspace, Progress())
+    assert result.left_out == ()
+    assert result.notes[1:] == (f"Time 1 of {KEYS[0]} is left out: it is empty in Phase.",)
 
 
 def test_a_sparse_field_does_not_ruin_what_the_network_knows_of_its_input(tmp_path):

@@ -172,7 +172,8 @@ def _measure(channel: _Channel, position: Position, settings: PreprocessSettings
         at_time = channel.times.setdefault(t, Sample(_TIMEPOINT_LIMIT))
         for sample in (own.setdefault(t, Sample()), field_sample, at_time, channel.whole):
             sample.add(values, moments)
-    channel.own[position.key] = {t: compute_statistics(sample) for t, sample in own.items()}
+    if position.shape[0] > 1:  # of one time point they are the position's
+        channel.own[position.key] = {t: compute_statistics(sample) for t, sample in own.items()}
     statistics = compute_statistics(field_sample, otsu=settings.otsu)
     channel.entries[position.key] = {"fov_statistics": to_attribute(statistics)}
     sentence = _sentence(channel.name, position, len(seen) - len(usable), sum(one.not_finite for _, one in seen))
@@ -205,7 +206,7 @@ def _store(
         own = {channel.name: {**shared[channel.name], **channel.entries.get(key, {})} for channel in channels}
         _merge(position, own)
         for channel in channels:
-            if position.shape[0] > 1 and key in channel.own:
+            if key in channel.own:
                 keep_own(position, channel.name, channel.own[key])
         progress.advance()
     if dataset.path not in {position.folder for position in dataset.positions.values()}:

@@ -20,7 +20,7 @@ from napari_vstain.core.progress import Progress
 from napari_vstain.core.training.loading import TrainingBatches, ValidationBatches
 from napari_vstain.core.training.patch_settings import PatchSettings
 from napari_vstain.core.training.patches import PatchReader, Stack
-from napari_vstain.core.training.selection import misfits, not_normalizable
+from napari_vstain.core.training.selection import broken_positions, misfits, not_normalizable
 from napari_vstain.core.training.splits import propose_split
 from napari_vstain.core.training.targets import Brightness, TargetNormalization, brightness, choose, typical
 from napari_vstain.core.workspace import Workspace
@@ -156,16 +156,18 @@ class PatchDataModule(LightningDataModule):
 
     def _usable(self) -> Split:
         """Return the split without the positions that cannot be used; those of the test are judged when they are."""
-        keys = tuple(self.dataset.positions)
-        asked = self.asked.checked(keys) if self.asked.train else None
-        named = keys if asked is None else tuple(dict.fromkeys((*asked.train, *asked.validate, *asked.test)))
-        left_out = misfits(self.dataset, named, self.channels, self.patches)
+        positions = self.dataset.positions
+        broken = broken_positions(self.dataset, self.asked if self.asked.train else None)
+        asked = self.asked.checked((*positions, *(one.position for one in broken))) if self.asked.train else None
+        parts = (tuple(positions),) if asked is None else (asked.train, asked.validate, asked.test)
+        named = tuple(dict.fromkeys(key for part in parts for key in part if key in positions))
+        left_out = [*broken, *misfits(self.dataset, named, self.channels, self.patches)]
         unfit = {one.position for one in left_out}
         looked = named if asked is None else tuple(dict.fromkeys((*asked.train, *asked.validate)))
         looked = tuple(key for key in looked if key not in unfit)
         for key in looked[:1]:
             for channel in self.channels:
-                self.dataset.positions[key].channel_index(channel)
+                positions[key].channel_index(channel)
         self.report.phase("Looking for empty positions", len(looked), "positions")
         left_out += not_normalizable(self.dataset, looked, self._normalizations(), self.report)
         self.left_out = tuple(left_out)
@@ -175,7 +177,6 @@ class PatchDataModule(LightningDataModule):
         check_left_out(len(trained), self.left_out, self.strict)
         if asked is None:
             return propose_split(kept, self.seed).checked(kept)
-        parts = (asked.train, asked.validate, asked.test)
         return Split(*(tuple(key for key in part if key not in unfit) for part in parts))
 
     def _normalizations(self) -> list[tuple[str, Normalization]]:

@@ -8,6 +8,7 @@ from napari_vstain.core.data import Dataset, Position
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.left_out import LeftOut
 from napari_vstain.core.models.spec import Normalization
+from napari_vstain.core.models.split import Split
 from napari_vstain.core.preprocessing import unusable
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.training.patch_settings import PatchSettings
@@ -15,6 +16,18 @@ from napari_vstain.core.training.patch_settings import PatchSettings
 SAME_SIZE = 0.02
 """Relative difference up to which two voxel sizes count as one."""
 Spacing = tuple[float | None, float, float]
+
+
+def broken_positions(dataset: Dataset, asked: Split | None) -> list[LeftOut]:
+    """Return the positions that the dataset lists and that cannot be opened: those asked for, or all."""
+    if asked is None:
+        return list(dataset.unusable.values())
+    found = []
+    for key in dict.fromkeys((*asked.train, *asked.validate, *asked.test)):
+        known = dataset.unusable.get(key) or dataset.unusable.get(key.rpartition("/")[0])
+        if known and key not in dataset.positions:
+            found.append(LeftOut(key, known.reason))
+    return found
 
 
 def misfits(dataset: Dataset, keys: Sequence[str], channels: Sequence[str], patches: PatchSettings) -> list[LeftOut]:
