@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_vstain.core.session import open_path
+from napari_vstain.widgets.access import says_a_word
 from napari_vstain.widgets.data.platemap import PlateMap
 from napari_vstain.widgets.fold import Fold
 from napari_vstain.widgets.section import Section
@@ -133,8 +134,11 @@ def walked(dock):
 
 def test_every_stop_of_tab_has_a_name(opened):
     dock = opened("Workbench")
-    nameless = [widget for widget in walked(dock) if not (widget.accessibleName() or isinstance(widget, QScrollArea))]
+    stops = [widget for widget in walked(dock) if not isinstance(widget, QScrollArea)]
+    nameless = [widget for widget in stops if not widget.accessibleName() and not says_a_word(widget)]
     assert nameless == []
+    frozen = [widget for widget in stops if says_a_word(widget) and widget.accessibleName()]
+    assert [widget.text() for widget in frozen if widget.text() not in widget.accessibleName()] == []
 
 
 def test_a_focused_button_and_editor_look_so(opened, qtbot):

@@ -10,14 +10,17 @@ _TAB = (Qt.FocusPolicy.TabFocus, Qt.FocusPolicy.StrongFocus, Qt.FocusPolicy.Whee
 
 
 def make_accessible(root: QWidget) -> None:
-    """Put what Tab stops at in the order in which it is laid out, and name it by its label, text or tooltip."""
+    """Put what Tab stops at in the order in which it is laid out, and name it by its label or tooltip.
+
+    A button with words on it needs no name, and must not get one: its words change, a name would stay.
+    """
     stops = list(tab_stops(root))
     for first, second in pairwise(stops):
         QWidget.setTabOrder(first, second)
     labels = _labels(root)
     for stop in stops:
-        if not stop.accessibleName():
-            stop.setAccessibleName(labels.get(stop, "") or _said(stop))
+        if not stop.accessibleName() and not says_a_word(stop):
+            stop.setAccessibleName(labels.get(stop, "") or stop.toolTip())
 
 
 def tab_stops(widget: QWidget) -> Iterator[QWidget]:
@@ -68,7 +71,6 @@ def _labels(root: QWidget) -> dict[QWidget, str]:
     return found
 
 
-def _said(widget: QWidget) -> str:
-    """Return what a widget says of itself: its text, or its tooltip where that is a mere sign."""
-    text = widget.text().strip() if isinstance(widget, QAbstractButton) else ""
-    return text if any(letter.isalnum() for letter in text) else widget.toolTip()
+def says_a_word(widget: QWidget) -> bool:
+    """Return True for a button that bears more than a sign: screen readers read it."""
+    return isinstance(widget, QAbstractButton) and any(letter.isalnum() for letter in widget.text())

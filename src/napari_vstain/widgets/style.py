@@ -36,10 +36,12 @@ QPushButton:disabled, QComboBox:disabled, QAbstractSpinBox:disabled, QLineEdit:d
 QPushButton[vstain="primary"]:disabled, QPushButton[vstain="stop"]:disabled
   {{ background-color: {disabled}; color: {on_disabled}; border: 1px solid {line}; }}
 QCheckBox:disabled, QLabel:disabled {{ color: {quiet}; }}
+QAbstractItemView:disabled {{ color: {on_disabled}; background-color: {disabled}; }}
 QPushButton:hover, QComboBox:hover, QToolButton:hover {{ background-color: {under_mouse}; }}
 QPushButton:focus, QComboBox:focus, QAbstractSpinBox:focus, QLineEdit:focus, QToolButton:focus, QCheckBox:focus,
 QToolButton[vstain]:focus, QAbstractItemView:focus {{ border: 1px solid {ring}; }}
 QPushButton[vstain]:focus {{ border: 2px solid {ring_on_button}; }}
+QTableView::indicator:unchecked {{ border: 1px solid {quiet}; border-radius: 2px; width: 11px; height: 11px; }}
 QHeaderView::section {{ background-color: {disabled}; color: {text}; }}
 PlateMap, Bar, LossPlot {{ color: {quiet}; selection-background-color: {mark}; selection-color: {text}; }}
 PlateMap, Bar, LossPlot {{ alternate-background-color: {line}; background-color: {ground}; }}
