@@ -33,8 +33,8 @@ class Subject:
     """Dataset and position; empty for images of none."""
     axes: str
     shape: tuple[int, ...]
-    model: str
-    """Its fingerprint."""
+    model: tuple[str, str]
+    """Its name, and its fingerprint: an exported file has that of its checkpoint."""
     tasks: tuple[str, ...]
 
 
@@ -110,7 +110,7 @@ class Predictions:
             Its name, for people.
         """
         image = images[0]
-        subject = self._subject(spec, images)
+        subject = self._subject(model, spec, images)
         known = next((canvases for canvases in self._all if canvases.subject == subject), None)
         if known is None:
             known = Canvases(subject, spec)
@@ -150,14 +150,14 @@ class Predictions:
 
     # What is known of an image
 
-    def _subject(self, spec: ModelSpec, images: Sequence[Any]) -> Subject:
+    def _subject(self, model: str, spec: ModelSpec, images: Sequence[Any]) -> Subject:
         origin = self._book.origin(images[0])
         return Subject(
             images=tuple(self._key(image) for image in images),
             place=(origin.dataset, origin.position) if origin else ("", ""),
             axes=self._book.axes(images[0]),
             shape=tuple(full_resolution(images[0]).shape),
-            model=spec.fingerprint,
+            model=(model, spec.fingerprint),
             tasks=tuple(output.task for output in spec.outputs),
         )
 
