@@ -7,6 +7,7 @@ from qtpy.QtCore import Qt
 from napari_vstain.widgets.data import DataSection
 from napari_vstain.widgets.layers import predictions as keeping
 from napari_vstain.widgets.predict import PredictSection
+from napari_vstain.widgets.section import Condition
 
 PATIENCE_MS = 120_000
 
@@ -148,11 +149,16 @@ def test_target_and_prediction_are_at_one_scale_until_they_are_unlinked(section,
 def test_a_flip_is_offered_only_where_there_is_a_target(section, data, desk, qtbot, field):
     predict(section, qtbot)
     assert "Hold H" in section.result.text()
+    assert section.now.condition is Condition.DONE
+    go(data, qtbot, "A/1/1")
+    assert section.result.text().startswith("Predicted A/1/0 (")
+    assert "Hold" not in section.result.text()
+    assert section.now.condition is Condition.READY
     desk.viewer.layers.clear()
     desk.viewer.add_image(field, name="mine")
     desk.session.choose_image("Phase", next(iter(section.inputs._images)).key)
     predict(section, qtbot)
-    assert section.result.text().startswith("Predicted 0.052 Mpx")
+    assert section.result.text().startswith("Predicted mine (0.052 Mpx")
     assert "Hold" not in section.result.text()
 
 

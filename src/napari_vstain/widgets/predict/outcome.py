@@ -25,7 +25,7 @@ class Outcome(QWidget):
         self.bar, self.result, self.trust, self.engine = Bar(), note(), Trust(), note()
         self.link = QCheckBox("Same contrast for target and prediction")
         self.link.setToolTip("Show what was measured and what was predicted at the same scale.")
-        self._status, self._title, self._began = JobStatus(), "", monotonic()
+        self._status, self._title, self._painted, self._began = JobStatus(), "", "", monotonic()
         self._clock = QTimer(self)
         self._clock.setInterval(1000)
         self._clock.timeout.connect(self._tick)
@@ -55,6 +55,7 @@ class Outcome(QWidget):
         """Show nothing of any prediction."""
         self.end()
         self.trust.clear()
+        self._painted = ""
         self.result.setText("")
         self.result.setToolTip("")
         self.result.setVisible(False)
@@ -69,17 +70,18 @@ class Outcome(QWidget):
             self._clock.stop()
         return self._tick()
 
-    def painted(self, status: JobStatus, target: bool) -> None:
-        """Say that the open images are predicted; `target` says that there is one to flip to."""
-        amount = f" {pixels(1e6 * status.total)}" if status.total else ""
-        speed = f", {speed_text}" if (speed_text := rate(status)) else ""
-        flip = f" Hold {FLIP_KEY} to see the target instead." if target else ""
-        self.result.setText(f"Predicted{amount}{speed}.{flip}")
+    def painted(self, status: JobStatus, title: str) -> None:
+        """Say what is predicted."""
+        amount = ", ".join(filter(None, (pixels(1e6 * status.total) if status.total else "", rate(status))))
+        self._painted = f"Predicted {title} ({amount})." if amount else f"Predicted {title}."
 
-    def offer_link(self, pair: bool, linked: bool) -> None:
-        """Offer to show target and prediction at scales of their own, where there are both."""
+    def offer_pair(self, pair: bool, linked: bool) -> None:
+        """Offer to flip between target and prediction, and to show them at scales of their own, where both are."""
         self.link.setVisible(pair)
         self.link.setChecked(linked)
+        if self._painted:
+            flip = f" Hold {FLIP_KEY} to see the target instead." if pair else ""
+            self.result.setText(self._painted + flip)
 
     def saved(self, result: Any) -> str:
         """Say what positions are predicted; return it in a few words."""

@@ -33,6 +33,8 @@ class PredictSection(Section):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self.painting = desk.painting
+        self._done: list[int] = []
+        """What the last prediction that is done was of."""
         self._heard = 0
         """So much of what the job said of itself is shown."""
         self._build()
@@ -106,10 +108,12 @@ class PredictSection(Section):
             self.outcome.stopped("kept what is there" if live else "kept the positions that are done")
             self.say(Condition.READY, "stopped")
         elif live:
-            self.outcome.painted(status, self.desk.contrast.pairs(self.desk.viewer))
+            self.outcome.painted(status, str(job.asked.get("title", "")))
             self.say(Condition.DONE, ", ".join(job.asked.get("targets", ())))
         else:
             self.say(Condition.DONE, self.outcome.saved(job.result()))
+        self._done = self._subject()
+        self._describe()
 
     def forget(self) -> None:
         """Show nothing of what was predicted in another workspace."""
@@ -142,11 +146,16 @@ class PredictSection(Section):
         batch = None not in (model, self.session.workspace, self.session.dataset)
         self.buttons.reflect(self.job is not None, why, batch)
         self.inputs.mark()
-        self.outcome.offer_link(self.desk.contrast.pairs(self.desk.viewer), self.desk.contrast.linked)
+        self.outcome.offer_pair(self.desk.contrast.pairs(self.desk.viewer), self.desk.contrast.linked)
         images = self.inputs.chosen()
         self.trust.regard((model, *images), model.spec if model else None, self.inputs.spacing_um())
-        if self.job is None and self.now.condition in (Condition.WAITING, Condition.READY):
+        old = self.now.condition is Condition.DONE and self._done != self._subject()  # done, but of other images
+        if self.job is None and (old or self.now.condition in (Condition.WAITING, Condition.READY)):
             self.say(Condition.WAITING if why else Condition.READY, model.name if model else "")
+
+    def _subject(self) -> list[int]:
+        """Return what tells the model and its images from others."""
+        return [id(part) for part in (self.session.model, *self.inputs.chosen())]
 
     def _why_not(self) -> str:
         if self.session.model is None:
