@@ -120,6 +120,37 @@ def test_a_network_that_fits_in_no_tile_says_so():
         across(fits=100).predict(noise((1, 900, 900)))
 
 
+class Far(nn.Module):
+    """A network whose last layer looks 60 px far, faintly."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.near, self.far = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 5, padding=60, dilation=30)
+        self.far.weight.data *= 0.002
+        self.eval()
+
+    def forward(self, x):
+        return self.near(x) + self.far(x)
+
+
+@pytest.mark.parametrize("image", [noise, debris])
+def test_the_error_of_a_halo_that_is_too_small_is_estimated_from_above_too(image):
+    spec = spec_of(0, units=(0, 1)).model_copy(update={"halo": (0, 64, 64)})
+    pixels, predictor = image((1, 900, 800)), Predictor(TorchEngine(Far()), spec)
+    predictor.budget_px = 170**2
+    plan = predictor.plan((1, 900, 800), 64)
+    assert len(plan) > 1
+    assert plan.halo[1] < 60
+    small = predictor.predict(pixels, 64)["stain"]
+    predictor.budget_px = 10**8
+    true = relative_rms(small, predictor.predict(pixels)["stain"])
+    predictor.budget_px = 300**2
+    said = predictor.caveat(plan, predictor.source(pixels))
+    assert "looks 64 px far" in said
+    assert true <= float(said.split()[-1])
+
+
 def test_a_batch_says_in_the_store_what_is_not_exact(tmp_path):
     workspace = workspace_with(tmp_path, keys=KEYS[:1], shape=(1, 2, 1, 900, 900))
     predictor = predictor_of(network=TinyUNet(depth=1, norm=True), fits=800**2, tile_exact=False)

@@ -10,13 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from napari_vstain.core.data import open_dataset
 from napari_vstain.core.errors import ModelError
-from napari_vstain.core.inference import Elsewhere, load_predictor
+from napari_vstain.core.inference import Elsewhere, PredictSettings, load_predictor, run
 from napari_vstain.core.models.foreign import foreign_spec
-from napari_vstain.core.progress import Cancelled, CancelToken
+from napari_vstain.core.progress import Cancelled, CancelToken, Progress
+from napari_vstain.core.workspace import Workspace
 
 from .graphs import Graph, theirs
 from .networks import relative_rms
+from .plates import plate
 
 
 def load(path, **more):
@@ -193,6 +196,20 @@ def test_any_stride_can_be_predicted_with(tmp_path, stride):
     off = picture(16 * stride + 2, 13 * stride + 1)
     tiled, whole = (predictor.predict(off, px)["stain"] for px in (4 * stride, 999))
     assert relative_rms(tiled, whole) <= 1e-6
+
+
+def test_a_store_takes_tiles_of_any_stride(tmp_path):
+    graph = Graph()
+    graph.enlarge(graph.conv(graph.conv("picture", size=5, stride=5, padding=0)), 5)
+    path = graph.save(tmp_path / "five.onnx")
+    workspace = Workspace.create(tmp_path / "study")
+    plate(workspace.new_dataset("noise"), keys=("A/1/0",), shape=(1, 2, 1, 640, 530))
+    known = Elsewhere(sources=("Phase",), targets=("Nuclei",))
+    settings = PredictSettings(dataset="noise", model=path, elsewhere=known, engine="onnxruntime", device="cpu")
+    result = run(settings.model_copy(update={"tile_px": 512, "threads": 1}), workspace, Progress())
+    source = open_dataset(workspace.find_dataset("noise")).position("A/1/0").read(["Phase"])[:, 0]
+    stored = open_dataset(result.store).position("A/1/0").read(["Nuclei_prediction"])[:, 0]
+    assert relative_rms(stored, theirs(path, source)) <= 1e-6
 
 
 def test_a_network_of_channels_last_is_run_as_it_is_meant(tmp_path):
