@@ -183,9 +183,12 @@ class PlateWriter:
         if not new:
             return
         rank = {key: place for place, key in enumerate(order)}
+        like: dict[object, str] = {}
         with writing(self.path):
             for one in new:
-                self.create_position(one)
+                kind = one.shape, np.dtype(one.dtype), one.chunks
+                self._create_empty(one, like.get(kind))
+                like.setdefault(kind, one.key)
             keys = [one.key for one in new]
             self._list(keys, sorted([*self._keys, *keys], key=lambda key: rank.get(key, len(rank))))
 
@@ -195,12 +198,30 @@ class PlateWriter:
         folder = self.path / position.key
         with writing(self.path):
             array = self._create_array(folder, position.shape, position.dtype, position.chunks)
-            ome = image_attributes(
-                self.channels, position.spacing_um, position.translation_um, position.dtype, self.version, position.key,
-                position.limits,
-            )  # fmt: skip
-            nodes.create_group(folder, {**ome, **position.attributes}, self._format)
+            self._describe(position)
         return array
+
+    def _create_empty(self, position: NewPosition, like: str | None) -> None:
+        """Write array and metadata of a position; of one `like` it, the array's are copied: zarr takes its time."""
+        if like is None:
+            self.create_position(position)
+            return
+        _check(position.key, position.shape, self.channels)
+        folder = self.path / position.key / "0"
+        if folder.exists():  # left by a process that was killed before it was listed
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        name = ".zarray" if self._format == 2 else "zarr.json"
+        shutil.copyfile(self.path / like / "0" / name, folder / name)
+        self._describe(position)
+
+    def _describe(self, position: NewPosition) -> None:
+        """Write the metadata of a position."""
+        ome = image_attributes(
+            self.channels, position.spacing_um, position.translation_um, position.dtype, self.version, position.key,
+            position.limits,
+        )  # fmt: skip
+        nodes.create_group(self.path / position.key, {**ome, **position.attributes}, self._format)
 
     def set_contrast_limits(self, key: str, limits: Mapping[str, Limits]) -> None:
         """Say between which intensities the channels of a position are best shown."""
@@ -254,7 +275,6 @@ class PlateWriter:
         import zarr
         from zarr.codecs import BloscCodec
 
-        nodes.create_group(folder, {}, self._format)
         sizes = chunks or (1, 1, 1, min(shape[3], CHUNK_PX), min(shape[4], CHUNK_PX))
         options: dict[str, Any] = {
             "shape": shape, "dtype": np.dtype(dtype), "chunks": sizes, "fill_value": 0, "overwrite": True,
