@@ -463,3 +463,22 @@ def test_statistics_of_a_third_party_image_go_to_the_sidecar(tmp_path, real_data
     assert result.statistics["DAPI"].mean == pytest.approx(pixels.mean(), rel=0.05)
     assert result.statistics["DAPI"].median == pytest.approx(np.median(pixels), rel=0.05)
     assert read_statistics(open_dataset(path, workspace), "DAPI", "dataset") == result.statistics["DAPI"]
+
+
+def test_statistics_of_a_store_that_was_replaced_are_taken_anew(tmp_path):
+    """The store lies elsewhere, and what is said of it in the workspace outlives it."""
+    workspace = Workspace.create(tmp_path / "study")
+    path = tmp_path / "far.zarr"
+    for value in (100, 20000):
+        shutil.rmtree(path, ignore_errors=True)
+        with create_plate(path, ["Phase"]) as plate:
+            image = np.random.default_rng(value).normal(value, 10, (2, 1, 1, 64, 64)).astype(np.float32)
+            plate.add_position("A/1/0", image.shape, image.dtype)[:] = image
+            plate.set_attribute("vstain", {"token": str(value)}, "A/1/0")
+        position = open_dataset(path, workspace).position("A/1/0")
+        if value == 100:
+            run(PreprocessSettings(dataset=str(path)), workspace, Progress())
+        for level, t in (("fov", 0), ("timepoint", 1), ("timepoint", 0)):
+            assert statistics_of(position, "Phase", level, t).mean == pytest.approx(value, abs=1)
+    again = open_dataset(path, workspace).position("A/1/0")
+    assert statistics_of(again, "Phase", "fov").mean == pytest.approx(20000, abs=1)

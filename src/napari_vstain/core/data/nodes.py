@@ -69,6 +69,13 @@ def write_attribute(folder: Path, key: str, value: Any, *, root: Path | None = N
             _update_consolidated(root, folder, attributes)
 
 
+def is_consolidated(root: Path) -> bool:
+    """Return True if a store keeps a copy of all its metadata at its root."""
+    if (root / ".zmetadata").is_file():
+        return True
+    return (root / "zarr.json").is_file() and bool(_read_json(root / "zarr.json").get("consolidated_metadata"))
+
+
 def create_group(folder: Path, attributes: Attributes, zarr_format: int) -> None:
     """Make a group, or replace the attributes of the one that is there."""
     with writing(folder):

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_vstain.core.data import NewPosition, Position, record, write_pixels
+from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION
 from napari_vstain.core.data.identity import Identity
+from napari_vstain.core.data.nodes import read_attributes, write_attribute
 from napari_vstain.core.data.predicted import is_begun, record_of
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.files import writing
@@ -44,6 +46,8 @@ class PositionStore:
     ----------
     held : ExitStack
         Closed with the store: it gives the lock back.
+    consolidated : bool
+        Somebody put a copy of all metadata at the root of the store.
     """
 
     def __init__(
@@ -55,11 +59,14 @@ class PositionStore:
         recipe: Recipe,
         lock: Lock,
         held: ExitStack,
+        *,
+        consolidated: bool = False,
     ) -> None:
         self._writer, self._position, self._planned = writer, position, planned
         self._outputs = predictor.spec.outputs
         self._block = (1, *block_size(predictor))
         self._recipe, self._lock, self._held = recipe, lock, held
+        self._consolidated = consolidated
         self._input: Input | None = None
         self._content: Future[str] | None = None
         self.array: Any = None
@@ -171,7 +178,17 @@ class PositionStore:
             "warnings": self.warnings,
         }
         with writing(self._writer.path):
-            record(self._position, prediction=said)
+            self._record(said)
+
+    def _record(self, said: Mapping[str, Any]) -> None:
+        """Write the position's record, which is ours as long as we hold the lock: nobody waits for anybody."""
+        if self._consolidated:
+            record(self._position, prediction=said)  # the copy at the root is everybody's
+            return
+        known = read_attributes(self._position.folder).get(OURS)
+        kept = known if isinstance(known, Mapping) else {}
+        ours = {**kept, "schema_version": SCHEMA_VERSION, "prediction": said}
+        write_attribute(self._position.folder, OURS, ours)
 
     def _open(self, said: Mapping[str, Any]) -> None:
         """Go on with the array that is there, and with what is known of the pixels."""

@@ -3,6 +3,7 @@
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from napari_vstain.core.data import Dataset, Position
 from napari_vstain.core.data.predicted import datasets_of, is_begun, open_predictions, record_of, shared_at
-from napari_vstain.core.errors import DatasetError, SettingsError
+from napari_vstain.core.errors import DatasetError, SettingsError, WorkspaceError
 from napari_vstain.core.experiments import Experiment, Run
 from napari_vstain.core.files import reading
 from napari_vstain.core.inference.engines.base import Engine, EngineName, Precision
@@ -87,7 +88,7 @@ def output_of(settings: PredictSettings, workspace: Workspace, model: ModelSpec,
     if settings.output is not None:
         return settings.output.expanduser()
     experiment = _home(settings, workspace)
-    other = dataset.name if _is_another(model, dataset, experiment) else ""
+    other = dataset.name if _is_another(model, dataset, experiment, workspace) else ""
     plain = experiment.predictions(None, other)
     run = _run(experiment, settings)
     if run is None or plain.suffix != ".zarr":
@@ -170,10 +171,13 @@ def _home(settings: PredictSettings, workspace: Workspace) -> Experiment:
     return workspace.experiment(name)
 
 
-def _is_another(model: ModelSpec, dataset: Dataset, experiment: Experiment) -> bool:
+def _is_another(model: ModelSpec, dataset: Dataset, experiment: Experiment, workspace: Workspace) -> bool:
     """Return True if a dataset is another than the experiment's own, whose stores bear no name of a dataset."""
-    owner = model.training.get("dataset") or next(iter(_datasets(experiment.predictions())), dataset.name)
-    return Path(str(owner)).name.removesuffix(".zarr") not in (dataset.name, dataset.path.name)
+    owner = str(model.training.get("dataset") or next(iter(_datasets(experiment.predictions())), dataset.name))
+    with suppress(WorkspaceError):
+        if workspace.find_dataset(owner).resolve() == dataset.path.resolve():
+            return False
+    return Path(owner).name.removesuffix(".zarr") not in (dataset.name, dataset.path.name)
 
 
 def _run(experiment: Experiment, settings: PredictSettings) -> Run | None:
@@ -231,6 +235,6 @@ def _saved(path: Path) -> PredictSettings | None:
 
 
 def _alike(before: PredictSettings, now: PredictSettings) -> bool:
-    """Return True if two settings differ in the positions only."""
-    plain = {"positions": (), "existing": Existing.RESUME}
+    """Return True if two settings differ at most in the positions, and in what decides no value."""
+    plain = {"positions": (), "existing": Existing.RESUME, "threads": None, "ome_tiff": False, "scheduler": ""}
     return before.model_copy(update=plain) == now.model_copy(update=plain)

@@ -15,7 +15,7 @@ import numpy as np
 from napari_vstain.core.data import Dataset, NewPosition, Position, create_plate, open_dataset
 from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION, AttributeStore
 from napari_vstain.core.data.identity import Identity, is_still
-from napari_vstain.core.data.nodes import ome_attributes
+from napari_vstain.core.data.nodes import is_consolidated, ome_attributes
 from napari_vstain.core.data.predicted import (
     STORE,
     datasets_of,
@@ -82,6 +82,7 @@ class PredictionStore:
         self._predictor = predictor
         self._known_as, self._token, self._order = known_as, token, tuple(order)
         self._writer: PlateWriter | None = None
+        self._consolidated = False
 
     def prepare(self, positions: Sequence[tuple[Position, TilePlan]], check: Callable[[], None]) -> None:
         """Make the store, and in it those of the positions that are not there yet.
@@ -102,6 +103,7 @@ class PredictionStore:
         """
         with locked(self.path, _FOREVER, check):
             self._writer = self._opened({position.key: position for position, _ in positions})
+            self._consolidated = is_consolidated(self.path)
             self._writer.add_positions([self.planned(position, plan) for position, plan in positions], self._order)
 
     def position(self, source: Position, plan: TilePlan, wait: Callable[[], None] | None = None) -> PositionStore:
@@ -122,7 +124,14 @@ class PredictionStore:
         with ExitStack() as held:
             lock = held.enter_context(locked(position.folder, _FOREVER if wait else 0, wait))
             return PositionStore(
-                self._writer, position, self.planned(source, plan), self._predictor, self.recipe, lock, held.pop_all()
+                self._writer,
+                position,
+                self.planned(source, plan),
+                self._predictor,
+                self.recipe,
+                lock,
+                held.pop_all(),
+                consolidated=self._consolidated,
             )
 
     def planned(self, source: Position, plan: TilePlan) -> NewPosition:

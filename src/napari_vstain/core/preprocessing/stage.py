@@ -19,7 +19,13 @@ from napari_vstain.core.preprocessing.sampling import (
     frames,
     sample_frame,
 )
-from napari_vstain.core.preprocessing.statistics import NORMALIZATION, compute_statistics, keep_own, to_attribute
+from napari_vstain.core.preprocessing.statistics import (
+    NORMALIZATION,
+    compute_statistics,
+    keep_own,
+    note_source,
+    to_attribute,
+)
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings
 from napari_vstain.core.stages import config_path
@@ -208,6 +214,7 @@ def _store(
         for channel in channels:
             if key in channel.own:
                 keep_own(position, channel.name, channel.own[key])
+        note_source(position, [channel.name for channel in channels if key in channel.entries])
         progress.advance()
     if dataset.path not in {position.folder for position in dataset.positions.values()}:
         # Last: where the whole has statistics, every position has them.

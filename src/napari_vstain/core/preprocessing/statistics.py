@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_vstain.core.data import Dataset, Position, change_record, recorded
+from napari_vstain.core.data.identity import Identity, as_record, identify
 from napari_vstain.core.errors import ChannelError, NormalizationError, StorageError
 from napari_vstain.core.models import Statistics
 from napari_vstain.core.preprocessing.sampling import (
@@ -25,6 +26,8 @@ NORMALIZATION = "normalization"
 """The top-level attribute."""
 OWN = "timepoint_statistics"
 """Under our own key: statistics of a position at each of its times, by channel and time."""
+SEEN = "statistics_of"
+"""Under our own key: which pixels the statistics of a channel were taken from, of a position."""
 _PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _log = logging.getLogger(__name__)
 
@@ -111,8 +114,8 @@ def read_statistics(node: Dataset | Position, channel: str, level: Level, t: int
 def statistics_of(position: Position, channel: str, level: Level, t: int = 0) -> Statistics:
     """Return the stored statistics of a channel, else compute them from the whole image and keep them.
 
-    Those of level ``timepoint`` are of the position's own image at time `t`. They are
-    kept while the position is open, and in the workspace if it was opened with one.
+    Those of level ``timepoint`` are of the position's own image at time `t`. Those that were taken before the image was
+    replaced are computed anew, and kept while the position is open, and in the workspace if it was opened with one.
 
     Raises
     ------
@@ -125,7 +128,7 @@ def statistics_of(position: Position, channel: str, level: Level, t: int = 0) ->
     if level == "timepoint" and position.shape[0] == 1:
         level = "fov"  # the same image
     stored = _own(position, channel, t) if level == "timepoint" else read_statistics(position, channel, level)
-    if stored is not None:
+    if stored is not None and (level == "dataset" or not _are_stale(position, channel)):
         return stored
     if level == "dataset":
         rule = f"has no {level} statistics at position {position.key}"
@@ -146,6 +149,41 @@ def _compute_for(position: Position, channel: str, level: Level, t: int) -> Stat
     times = range(position.shape[0]) if level == "fov" else (t,)
     pixels = (frame for time in times for frame in frames(position, channel, time))
     return _statistics_of_frames(pixels, channel, GRID_SPACING_PX)
+
+
+def note_source(position: Position, channels: Iterable[str]) -> None:
+    """Store which pixels the statistics of some channels of a position were taken from.
+
+    Raises
+    ------
+    StorageError
+        When neither the dataset nor the workspace can be written.
+    """
+    seen = {channel: as_record(identify(position, [channel])) for channel in channels}
+    change_record(position, SEEN, lambda known: {**_mapping(known), **seen})
+
+
+def _are_stale(position: Position, channel: str) -> bool:
+    """Return True if a position has other pixels than its stored statistics were taken from, by mark and sizes.
+
+    Times do not tell: a copy has others. What does not say its source is taken to be of these pixels.
+    """
+    seen = Identity.parse(_mapping(recorded(position, SEEN)).get(channel))
+    if seen is None:
+        return False
+    now = identify(position, [channel])
+    return (seen.token, seen.layout) != (now.token, now.layout)
+
+
+def _forget(position: Position, channel: str) -> None:
+    """Delete a position's own statistics of a channel: those of other pixels are not mixed with those of these."""
+
+    def without(known: Any) -> dict[str, Any]:
+        kept = {key: value for key, value in _mapping(_mapping(known).get(channel)).items() if key != "fov_statistics"}
+        return {**_mapping(known), channel: kept}
+
+    position.change_attribute(NORMALIZATION, without)
+    change_record(position, OWN, lambda known: {**_mapping(known), channel: {}})
 
 
 def keep_own(position: Position, channel: str, by_time: Mapping[int, Statistics]) -> None:
@@ -172,6 +210,9 @@ def _keep(position: Position, channel: str, level: Level, t: int, statistics: St
     if position.attributes.workspace is None:
         return
     try:
+        if _are_stale(position, channel):
+            _forget(position, channel)
+        note_source(position, [channel])
         if level == "timepoint":
             keep_own(position, channel, {t: statistics})
             return
