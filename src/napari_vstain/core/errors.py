@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+_LONGEST = 400
+"""Letters of a value that are shown."""
+
 
 class VstainError(Exception):
     """An error that a microscopist can act on.
@@ -27,7 +30,14 @@ class VstainError(Exception):
 
     def __str__(self) -> str:
         shown = "" if self.value is None else f" {_shown(self.value)}"
-        return f"{self.field}{shown}: {self.rule.rstrip('.')}; {self.remedy.rstrip('.')}."
+        return printable(f"{self.field}{shown}: {self.rule.rstrip('.')}; {self.remedy.rstrip('.')}.")
+
+
+def printable(text: str) -> str:
+    """Return a text on one line that every terminal can show: what cannot be printed is written as its escape."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
 class SettingsError(VstainError, ValueError):
@@ -71,6 +81,5 @@ class DependencyError(VstainError, ImportError):
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, (str, Path)):  # a file's name that is no UTF-8 cannot be printed as it is
-        return f"'{str(value).encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')}'"
-    return str(value)
+    text = f"'{value}'" if isinstance(value, (str, Path)) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"

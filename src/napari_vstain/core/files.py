@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 
 import platformdirs
 
-from napari_vstain.core.errors import DatasetError, StorageError, VstainError
+from napari_vstain.core.errors import DatasetError, StorageError, VstainError, printable
 from napari_vstain.core.owners import Owner
 
 _TEMPORARY = ".partial"
@@ -162,8 +162,7 @@ def _known_trouble(error: Exception) -> tuple[str, str] | None:
 def _first_line(error: Exception) -> str:
     """Return what an exception says, on one line that can be printed, at most 200 characters."""
     line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    printable = "".join(character if character.isprintable() else "?" for character in line.strip())
-    return printable[:200].rstrip(".")
+    return printable(line.strip())[:200].rstrip(".")
 
 
 def _flush(path: Path) -> None:

@@ -7,6 +7,7 @@ from napari_vstain.core.inference.augment import Augmentation
 from napari_vstain.core.inference.elsewhere import Elsewhere, load_elsewhere
 from napari_vstain.core.inference.engines import Engine, load_engine
 from napari_vstain.core.inference.engines.choice import Tell
+from napari_vstain.core.inference.normalize import check_scaling
 from napari_vstain.core.inference.trust import check_calibration
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.progress import CancelToken
@@ -54,6 +55,7 @@ def load_predictor(
         elsewhere = elsewhere.model_copy(update={"config": elsewhere.config.expanduser().absolute()})
     network, known = _read_model(path, elsewhere, spec, token)
     check_calibration(known)
+    check_scaling(known)
     engine = load_engine(network, known, token=token, tell=tell, **options)
     foreign = spec is not None or _told(elsewhere)
     told: dict[str, Any] = {"spec": known} if path.suffix == ".onnx" else {"elsewhere": elsewhere}

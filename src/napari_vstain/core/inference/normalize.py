@@ -78,6 +78,14 @@ def target_scaling(spec: ModelSpec, output: OutputSpec) -> Scaling:
     return Scaling.of([spec.target_offset_and_divisor(channel) for channel in output.channels])
 
 
+def check_scaling(spec: ModelSpec) -> None:
+    """Raise ChannelError unless a model holds the numbers that it needs, before anything is made of an image."""
+    if spec.source_normalization.level == "dataset":
+        source_scaling(spec)
+    for output in spec.outputs:
+        target_scaling(spec, output)
+
+
 def not_finite(block: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
     """Return where any channel of a (C, …) block is NaN or infinite, without the channel axis; None if nowhere."""
     if not np.issubdtype(block.dtype, np.floating):
