@@ -19,7 +19,9 @@ from napari_vstain.core.jobs import FinishReason, Job
 from napari_vstain.core.models.checkpoint import load_checkpoint
 from napari_vstain.core.models.onnx import export_onnx
 from napari_vstain.core.progress import Cancelled, Progress
+from napari_vstain.core.settings import resolve
 from napari_vstain.core.training import BatchLoss, EpochLosses, TrainSettings, run
+from napari_vstain.core.training.parsing import build
 
 from .conftest import KEYS, Listener, changed, images, quick, write_plate
 
@@ -341,14 +343,15 @@ def test_what_cannot_be_trained_is_one_sentence_and_writes_nothing(workspace, se
 
 MISTAKES = {
     "trainer.max_epoch": (3, "max_epoch"),
-    "trainer.max_epochs": ("many", r"trainer.max_epochs 'many'.*int"),
+    "trainer.max_epochs": ("many", r"trainer.max_epochs 'many'.*whole number"),
+    "trainer.precision": ("13-bit", r"trainer.precision '13-bit': must be one of 64, 32, 16, .*16-mixed"),
     "model.class_path": ("no.such.Module", "No module named 'no'|no module named 'no'"),
     "model.init_args.network.class_path": ("no.such.Net", "network.*no module named 'no'"),
-    "model.init_args.network.init_args": ({"depth": 1}, "depth.*not accepted"),
+    "model.init_args.network.init_args": ({"depth": 1}, "depth: is no setting"),
     "model.init_args.network.init_args.features": ([], "at least 1"),
-    "model.init_args.optimizer.init_args.lr": ("fast", "optimizer.lr 'fast'.*float"),
+    "model.init_args.optimizer.init_args.lr": ("fast", "optimizer.lr 'fast'.*number"),
     "data.init_args.patches": ({"size_px": 4}, "patches.size_px '4'.*greater than or equal to 8"),
-    "data.init_args.source": (["Phase"], "source.*not accepted"),
+    "data.init_args.source": (["Phase"], "source: is no setting"),
     "model.init_args.loss": ({"class_path": "torch.nn.NoLoss"}, "loss.*NoLoss"),
 }
 
@@ -361,6 +364,14 @@ def test_a_mistake_in_the_file_is_one_sentence_that_names_the_key(workspace, pat
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 300
     assert _tree(workspace.root / "models") == []
+
+
+def test_a_network_that_takes_the_place_of_another_gets_the_channels_of_the_data():
+    path = "model.init_args.network"
+    overrides = [f"{path}.class_path=monai.networks.nets.BasicUNet", f"{path}.init_args.spatial_dims=2"]
+    values = TrainSettings.quick("first", "cells", ["a", "b", "c"], ["d", "e"]).model_dump(mode="json")
+    network = build(TrainSettings.parse(resolve(values, overrides))).config["model"]["init_args"]["network"]
+    assert (network["init_args"]["in_channels"], network["init_args"]["out_channels"]) == (3, 2)
 
 
 def test_a_loss_that_explodes_says_so(workspace):

@@ -70,8 +70,10 @@ class Position:
         try:
             return self.channels.index(name)
         except ValueError:
-            rule = f"position {self.key} has {', '.join(self.channels)}"
-            raise ChannelError("channel", name, rule, "choose one of these") from None
+            named = ", ".join(filter(None, self.channels))
+            rule = f"position {self.key} has {named or 'no channel with a name'}"
+            remedy = "choose one of these" if named else "name its channels, or import it again"
+            raise ChannelError("channel", name, rule, remedy) from None
 
     def contrast_limits(self, channel: str) -> Limits | None:
         """Return the limits that the store suggests for showing a channel, if any."""

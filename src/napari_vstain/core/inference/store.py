@@ -78,6 +78,9 @@ class PredictionStore:
             raise ModelError("outputs", tasks, "must share one scale to be stored together", "predict them in a script")
         self.path = path
         self.channels = tuple(name for output in outputs for name in predictor.channel_names(output))
+        if twice := {name for name in self.channels if self.channels.count(name) > 1}:
+            rule = f"two of the model's outputs are both stored as {min(twice)}"
+            raise ModelError("outputs", ", ".join(o.task for o in outputs), rule, "predict them in a script")
         self.recipe, self.existing = recipe, existing
         self._predictor = predictor
         self._known_as, self._token, self._order = known_as, token, tuple(order)

@@ -52,7 +52,7 @@ def build_network(
     if fits is not None and (sketch := _sketched(config, trusted, allowed)) is not None:
         fits(sketch)
     path = _class_path(config)
-    network = _find(path, None if trusted else (*KNOWN_PACKAGES, *allowed))
+    network = network_class(path, None if trusted else (*KNOWN_PACKAGES, *allowed))
     arguments = {
         name: _argument(value, trusted, allowed) for name, value in dict(config.get("init_args") or {}).items()
     }
@@ -73,7 +73,7 @@ def allow_trained(config: Mapping[str, Any]) -> None:
     StorageError
         When the list of allowed packages cannot be written.
     """
-    found = {path: _find(path, None) for path in class_paths(config)}
+    found = {path: network_class(path, None) for path in class_paths(config)}
     places = [*found, *(f"{network.__module__}.{network.__qualname__}" for network in found.values())]
     own = [place.partition(".")[0] for place in places if not _within(place, KNOWN_PACKAGES)]
     _check(config, (*KNOWN_PACKAGES, *allowed_packages(), *own))
@@ -82,7 +82,7 @@ def allow_trained(config: Mapping[str, Any]) -> None:
 
 def _check(config: Mapping[str, Any], packages: Sequence[str]) -> None:
     """Refuse a configuration that a model file may not hold; nothing is built."""
-    _find(_class_path(config), packages)
+    network_class(_class_path(config), packages)
     for value in dict(config.get("init_args") or {}).values():
         _check_argument(value, packages)
 
@@ -163,7 +163,14 @@ def _class_path(config: Mapping[str, Any]) -> str:
     return path
 
 
-def _find(path: str, packages: Sequence[str] | None) -> type[nn.Module]:
+def network_class(path: str, packages: Sequence[str] | None = None) -> type[nn.Module]:
+    """Return the class of a network that a path leads to; of `packages` only, if they are given.
+
+    Raises
+    ------
+    ModelError
+        When the path leads to nothing, to no network or out of the packages.
+    """
     if packages is not None and not _within(path, packages):
         raise _forbidden(path, packages)
     module, _, name = path.rpartition(".")

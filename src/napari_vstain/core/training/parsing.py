@@ -1,6 +1,8 @@
 """A training file becomes objects through the parser that LightningCLI uses, and its complaints one sentence."""
 
 import re
+from contextlib import suppress
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -8,7 +10,8 @@ from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from napari_vstain.core.errors import SettingsError, VstainError
+from napari_vstain.core.errors import ModelError, SettingsError, VstainError
+from napari_vstain.core.models.networks import network_class
 from napari_vstain.core.training.settings import TrainSettings
 
 _BUILDING = (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError, AssertionError)
@@ -23,6 +26,9 @@ _VALUE = re.compile(
     r"input_value=(.+?), input_type|Got value: (.{1,60})$|Given value: (.{1,60})$|Given value: (.{1,60})\. Got value",
     re.MULTILINE,
 )
+_GROUP = re.compile(r"[Gg]roup '(\w+)' does not accept option")
+_LITERAL = re.compile(r"Literal\[([^\]]*)\]")
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 _COUNT = re.compile(r"\d+ validation error")
 _DECORATION = re.compile(r" \[type=.*|\. Got value: .*|^Value error, ")
 
@@ -52,7 +58,7 @@ def build(settings: TrainSettings) -> Parts:
     parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
     try:
-        config = parser.parse_object(settings.lightning())
+        config = parser.parse_object(_with_channels(settings.lightning()))
         _seed(settings.seed_everything)
         made = getattr(parser, "instantiate", parser.instantiate_classes)(config)  # named so since jsonargparse 4.50
     except VstainError:
@@ -60,6 +66,20 @@ def build(settings: TrainSettings) -> Parts:
     except (ArgumentError, *_BUILDING) as error:
         raise _complaint(str(error)) from error
     return Parts(_plain(config), dict(made.trainer), made.model, made.data)
+
+
+def _with_channels(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the file with the data's numbers of channels where its network takes them and nobody gave any."""
+    data, model = values["data"].get("init_args"), values["model"].get("init_args")
+    network = model.get("network") if isinstance(model, dict) else None
+    if not (isinstance(data, dict) and isinstance(network, dict) and isinstance(network.get("class_path"), str)):
+        return values
+    with suppress(ModelError):  # a path that leads nowhere is the parser's to complain of
+        taken = signature(network_class(network["class_path"])).parameters
+        for name, channels in (("in_channels", data.get("sources")), ("out_channels", data.get("targets"))):
+            if name in taken and isinstance(channels, list):
+                network["init_args"] = {name: len(channels), **(network.get("init_args") or {})}
+    return values
 
 
 def _seed(seed: int | bool) -> None:
@@ -75,10 +95,25 @@ def _complaint(text: str) -> SettingsError:
     path = [key for pair in re.findall(r"Parser key \"([\w.]+)\"|[Oo]ption '(\w+)'", text) for key in pair if key]
     lines = [line.strip(" -\t") for line in text.splitlines()]
     reasons = [line for line in lines if line and not line.startswith(_SCAFFOLD) and not _COUNT.match(line)]
-    reason = _DECORATION.sub("", reasons[0] if reasons else lines[-1]).replace("<class '", "").replace("'>", "")
-    value = next((found for groups in _VALUE.findall(text) for found in groups if found), None)
+    reason = _DECORATION.sub("", reasons[0] if reasons else lines[-1])
+    value = next((found.strip("'") for groups in _VALUE.findall(text) for found in groups if found), None)
+    if group := _GROUP.search(text):
+        path, reason = [group[1], *path], "is no setting"
+    elif "is not accepted" in reason:
+        reason, value = "is no setting", None
+    elif reason.startswith("Expected a"):
+        reason = _expected(text, reason)
     field = ".".join(path) or "training file"
     return SettingsError(field, value, reason[:1].lower() + reason[1:], "correct it in the training file")
+
+
+def _expected(text: str, reason: str) -> str:
+    """Return which values a setting may have: those that are listed, else of which kind."""
+    listed = [value.strip(" '") for part in _LITERAL.findall(text) for value in part.split(",")]
+    if listed:
+        return f"must be one of {', '.join(dict.fromkeys(listed))}"
+    kind = reason.removeprefix("Expected a ").replace("<class '", "").replace("'>", "")
+    return f"must be {_KINDS.get(kind, kind)}"
 
 
 def _plain(value: Any) -> Any:

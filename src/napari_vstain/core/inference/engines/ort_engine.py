@@ -18,7 +18,8 @@ from napari_vstain.core.inference.engines.trimming import Cut, trimmed_content
 from napari_vstain.core.progress import Cancelled, CancelToken
 
 _FAILURES = (states.Fail, states.RuntimeException, states.EPFail)
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
+"""What it says of errors on the terminal it raises too, and there it is made one sentence."""
 _log = logging.getLogger(__name__)
 
 
@@ -132,7 +133,7 @@ def _options(threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     # Threads that spin between two batches would take the cores from the window and from the writers.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
