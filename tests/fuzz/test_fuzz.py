@@ -46,7 +46,8 @@ from .spoiling import add_unknown, spoil_bytes, spoil_json, spoil_value
 
 INPUTS = int(os.environ.get("VSTAIN_FUZZ", "320"))
 SEED = int(os.environ.get("VSTAIN_FUZZ_SEED", "0"))
-LONGEST_S = 10
+LONGEST_S, PATIENCE_S = 10, 60
+"""Of the processor, and by the clock of a machine that is busy with other things."""
 NUMBERS = Statistics(mean=100, std=10, median=99, iqr=12)
 VERBS: dict[type[Settings], dict[str, Any]] = {
     ImportSettings: {"source": "images", "pattern": "{position}_{channel}.tif", "name": "cells"},
@@ -374,10 +375,10 @@ KINDS: tuple[Kind, ...] = (
 @contextmanager
 def hang_ends() -> Iterator[None]:
     def ring(*_: object) -> None:
-        raise TimeoutError(f"it took more than {LONGEST_S} s")
+        raise TimeoutError(f"it took more than {PATIENCE_S} s")
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(LONGEST_S)
+    signal.alarm(PATIENCE_S)
     try:
         yield
     finally:
@@ -395,7 +396,7 @@ def fault(kind: Kind, good: Good, seed: str, folder: Path) -> str:
     """Return what is wrong with how one input is met; empty when it is used, or refused as it should be."""
     workspace = Workspace.create(folder / "study")
     before = tree(workspace.root)
-    began = time.monotonic()
+    began = time.process_time()
     try:
         with hang_ends():
             kind(good, folder, workspace, random.Random(seed))
@@ -403,7 +404,7 @@ def fault(kind: Kind, good: Good, seed: str, folder: Path) -> str:
         said = str(error)
         if "\n" in said or "unexpected" in said or not said.isprintable() or len(said) > 1500:
             return f"no sentence: {said[:300]!r}"
-        if time.monotonic() - began > LONGEST_S:
+        if time.process_time() - began > LONGEST_S:
             return "too slow"
         left = {name for name, content in tree(workspace.root).items() if before.get(name) != content}
         return f"left behind: {sorted(left)[:4]} after {said[:200]}" if left else ""

@@ -162,7 +162,12 @@ def _known_trouble(error: Exception) -> tuple[str, str] | None:
 def _first_line(error: Exception) -> str:
     """Return what an exception says, on one line that can be printed, at most 200 characters."""
     line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return printable(line.strip())[:200].rstrip(".")
+    return plainly(printable(line.strip()))[:200].rstrip(".")
+
+
+def plainly(text: str) -> str:
+    """Return what a library says without its surprise: an "unexpected" thing is a fault of ours to a reader."""
+    return text.replace("unexpected keyword", "unknown keyword").replace("unexpected end", "early end")
 
 
 def _flush(path: Path) -> None:

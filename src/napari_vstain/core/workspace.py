@@ -1,6 +1,7 @@
 """A workspace is a folder of four folders: datasets, models, evaluation, deployment."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -14,6 +15,8 @@ from napari_vstain.core.files import check_writable, reading, write_text, writin
 from napari_vstain.core.yaml_text import read_yaml
 
 FOLDERS = ("datasets", "models", "evaluation", "deployment")
+LONGEST_NAME = 150
+"""Letters of a name, so that a date, an ending and a temporary mark fit into the 255 of a file's."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 
 
@@ -97,8 +100,10 @@ class Workspace:
 
         A file of that path is returned too, unless a dataset has the name: what is wrong with it is said on opening.
         """
-        path = Path(name).expanduser()
-        is_path = path.is_dir() or (path.is_file() and name not in self.dataset_names())
+        path, is_path = Path(name), False
+        with suppress(OSError, RuntimeError):  # longer than a path may be, or in the home of nobody
+            path = path.expanduser()
+            is_path = path.is_dir() or (path.is_file() and name not in self.dataset_names())
         return path.absolute() if name and is_path else self.dataset(name)
 
     def name_of(self, store: Path) -> str:
@@ -174,6 +179,9 @@ def checked_name(field: str, name: str) -> str:
     WorkspaceError
         Otherwise.
     """
+    if len(name) > LONGEST_NAME:
+        shown = f"{name[:30]}…"
+        raise WorkspaceError(field, shown, f"is longer than {LONGEST_NAME} letters", "choose a shorter name")
     if not _NAME.fullmatch(name):
         raise WorkspaceError(field, name, "may hold letters, digits, '_', '-' and '.' only", "choose another name")
     return name

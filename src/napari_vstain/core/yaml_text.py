@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from napari_vstain.core.errors import VstainError
-from napari_vstain.core.files import reading
+from napari_vstain.core.files import plainly, reading
 
 MOST_CHARACTERS = 4_000_000
 MOST_NODES = 100_000
@@ -67,7 +67,7 @@ def load_yaml(
             return yaml.load(text, Loader=_FloatLoader if floats else _Loader)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise kind(field, value, f"is not YAML (line {line}: {error.problem})", remedy) from error
+            raise kind(field, value, f"is not YAML (line {line}: {plainly(str(error.problem))})", remedy) from error
 
 
 def _beyond(events: Iterable[yaml.Event]) -> str:

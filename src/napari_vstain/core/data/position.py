@@ -23,6 +23,9 @@ from napari_vstain.core.files import reading
 if TYPE_CHECKING:
     import dask.array as da
 
+MOST_CHANNELS = 10_000
+"""Each is given a name: a size that lies would take for ever."""
+
 
 @dataclass(frozen=True)
 class Position:
@@ -153,6 +156,9 @@ class Position:
 
     @cached_property
     def _channels(self) -> tuple[str, ...]:
+        if self.shape[1] > MOST_CHANNELS:
+            rule = f"says that it has {self.shape[1]:,} channels, and no image has more than {MOST_CHANNELS:,}"
+            raise DatasetError("image", self.folder, rule, "restore its metadata, or correct the order of its axes")
         named = dict(enumerate(self.metadata.channels))
         return told_apart([named.get(index) for index in range(self.shape[1])])
 

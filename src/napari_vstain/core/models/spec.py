@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from napari_vstain.core.errors import ChannelError, ModelError, NormalizationError
+from napari_vstain.core.files import plainly
 from napari_vstain.core.settings import Settings
 
 SCHEMA_VERSION = 1
@@ -262,5 +263,5 @@ def parse_spec(text: str, field: str, path: Path) -> ModelSpec:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
         reason = f"{where}: {problem['msg']}" if where else problem["msg"].removeprefix("Value error, ")
-        rule = f"describes itself in a way that this version does not understand ({reason})"
+        rule = f"describes itself in a way that this version does not understand ({plainly(reason)})"
         raise ModelError(field, path, rule, "update napari-vstain, or make the model again") from error
