@@ -138,7 +138,12 @@ def _as_sentence(error: Exception) -> "VstainError":
 
 
 def _quieten() -> None:
-    """Keep the warnings and notes of third parties off a terminal that shows progress."""
+    """Keep the warnings and notes of third parties off a terminal that shows progress, or one sentence."""
     warnings.simplefilter("ignore")
     for name in ("lightning", "lightning.pytorch", "lightning.fabric", "torch.onnx", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what has no handler: tifffile's lines
+    ours, said = logging.getLogger(__name__.split(".")[0]), logging.StreamHandler()
+    said.setLevel(logging.WARNING)
+    said.setFormatter(logging.Formatter("%(message)s"))
+    ours.addHandler(said)
