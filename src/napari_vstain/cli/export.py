@@ -20,7 +20,7 @@ def report(result: ExportResult, display: Display) -> None:
         display.note(f"Careful: {warning}")
     error = result.max_abs_error_rel
     said = f"{error:.1e} of the output's spread" if error else "no more than the last digit"
-    display.note(f"Largest difference from the original: {said}.")
+    display.note(f"Exported {result.run.label}. Largest difference from the original: {said}.")
     display.made({"ONNX": result.onnx, "model card": result.readme, "settings": result.config})
 
 

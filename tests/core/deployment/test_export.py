@@ -118,7 +118,7 @@ def test_every_kind_of_network_is_exported_and_equals_itself(exported):
     assert len({one.shape[-2:] for one in result.differences}) == 3
     assert read_spec(result.onnx) == spec
     assert sorted(path.name for path in result.onnx.parent.iterdir()) == [
-        "deployment_config.yml", "first_version_0.README", "first_version_0.onnx",
+        "first_version_0.README", "first_version_0.onnx", "first_version_0.yml",
     ]  # fmt: skip
 
 
@@ -198,7 +198,8 @@ def test_the_card_quotes_the_metrics_of_this_model(workspace):
     table = evaluate(EvaluateSettings(experiment="first"), workspace, Progress()).table
     settings = ExportSettings(experiment="first", run="version_0", name="again", licence="mine")
     result = run(settings, workspace, Progress())
-    assert ExportSettings.load(result.config) == settings and result.onnx.name == "again.onnx"
+    assert ExportSettings.load(result.config) == settings.model_copy(update={"dataset": spec.training["dataset"]})
+    assert (result.onnx.name, result.config.name) == ("again.onnx", "again.yml")
     text = result.readme.read_text()
     for predictor in ("model", "baseline"):
         row = table.query("predictor == @predictor and channel == 'Nuclei' and level == 'volume'").iloc[0]

@@ -17,7 +17,6 @@ from napari_vstain.core.files import atomically, write_text
 from napari_vstain.core.models import ModelSpec
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings
-from napari_vstain.core.stages import config_path
 from napari_vstain.core.workspace import Workspace, checked_name
 
 if TYPE_CHECKING:
@@ -51,10 +50,12 @@ class ExportResult:
     """Largest difference of all that was compared; see `Difference.relative`."""
     differences: tuple[Difference, ...]
     warnings: tuple[str, ...]
+    run: Run
+    """Whose model it is."""
 
 
 def run(settings: ExportSettings, workspace: Workspace, progress: Progress) -> ExportResult:
-    """Write ``deployment/<experiment>/<name>.onnx``, ``<name>.README`` and ``deployment_config.yml``.
+    """Write ``deployment/<experiment>/<name>.onnx``, ``<name>.README`` and ``<name>.yml``, which exports it again.
 
     Tracing a network cannot be interrupted: where Stop must be prompt, run this in a child process.
 
@@ -76,8 +77,12 @@ def run(settings: ExportSettings, workspace: Workspace, progress: Progress) -> E
     chosen = experiment.run(settings.run)
     name = checked_name("model name", settings.name or f"{experiment.name}_{chosen.name}")
     onnx = experiment.deployment / f"{name}.onnx"
+    readme, config = experiment.deployment / f"{name}.README", experiment.deployment / f"{name}.yml"
     progress.phase("Loading the model")
     spec, network = load_checkpoint(chosen.checkpoint)
+    trained_on = str(spec.training.get("dataset", ""))
+    resolved = {"run": chosen.name, "name": name, "dataset": settings.dataset or trained_on}
+    settings = settings.model_copy(update=resolved)
     samples, warnings = _samples(spec, settings, workspace)
     with atomically(onnx) as temporary:
         progress.phase("Exporting")
@@ -87,11 +92,10 @@ def run(settings: ExportSettings, workspace: Workspace, progress: Progress) -> E
             spec, onnx.name, differences, _metrics(experiment, chosen, spec), settings.licence, _versions()
         )
         progress.check()
-    write_text(onnx.with_suffix(".README"), card)
-    config = config_path(onnx.parent, "deployment")
-    settings.save(config)
+        write_text(readme, card)  # before the file takes its name: one that is there has its card and its settings
+        settings.save(config)
     worst = max(one.relative for one in differences)
-    return ExportResult(onnx, onnx.with_suffix(".README"), config, worst, differences, tuple(warnings))
+    return ExportResult(onnx, readme, config, worst, differences, tuple(warnings), chosen)
 
 
 def _checked(
@@ -109,10 +113,9 @@ def _samples(spec: ModelSpec, settings: ExportSettings, workspace: Workspace) ->
     """Return what to compare on, and why there are no real pixels among it if there are none."""
     samples = list(generated_samples(spec))
     try:
-        dataset = open_dataset(
-            workspace.find_dataset(settings.dataset or str(spec.training.get("dataset", ""))), workspace
-        )
-        positions = {"train": list(dataset.positions)} if settings.dataset else spec.training.get("positions", {})
+        dataset = open_dataset(workspace.find_dataset(settings.dataset), workspace)
+        own = settings.dataset == spec.training.get("dataset")
+        positions = spec.training.get("positions", {}) if own else {"train": list(dataset.positions)}
         return [*samples, real_sample(spec, dataset, positions)], []
     except VstainError as error:
         return samples, [f"The file was compared on generated pixels only. {error}"]

@@ -143,4 +143,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             When the disk is full or read-only.
         """
         with atomically(Path(path)) as temporary:
-            super().save_checkpoint(checkpoint, temporary, storage_options)
+            torch.save(checkpoint, temporary)  # Lightning's own goes by a file in the folder for temporary files

@@ -1,8 +1,12 @@
 """A network is exported once: the same one comes from the cache, and no other one ever does."""
 
+import os
+import subprocess
+import sys
 import time
 from threading import Timer
 
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -75,6 +79,49 @@ def test_whatever_changes_the_prediction_changes_the_digest():
     network.encoder[0].layers[1].eps = 1e-2
     known.add(digest(network, spec))
     assert len(known) == 8
+
+
+def test_networks_that_differ_in_a_constant_of_their_code_have_other_digests():
+    def layer(source: str) -> nn.Module:
+        made: dict[str, type[nn.Module]] = {}
+        exec(f"class Layer(nn.Module):\n def forward(self, x): return {source}", {"nn": nn}, made)
+        return made["Layer"]()
+
+    spec = spec_of(unet())
+    sources = ("x * 2", "x * 3", "x if x.mode in {'a', 'b'} else (lambda y: y + 1)(x)", "(lambda y: y + 2)(x)")
+    assert len({digest(layer(source), spec) for source in sources}) == len(sources)
+    assert digest(layer("x * 2"), spec) == digest(layer("x * 2"), spec)
+
+
+def test_a_digest_is_the_same_in_every_process():
+    script = (
+        "from torch import nn\nfrom napari_vstain.core.inference.engines.exported import _said_by\n"
+        "def f(x): return x in {'a', 'b', 'c', 'd', 'e'}\nprint(_said_by(f.__code__))"
+    )
+    said = {
+        subprocess.check_output([sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed})
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot kill itself like this there")
+def test_an_export_ends_with_its_parent_and_leaves_nothing(tmp_path):
+    script = (
+        "import os, pickle, signal, subprocess, sys, time\n"
+        "from napari_vstain.core.inference.engines import exported\n"
+        "slow = 'import time; from napari_vstain.core.inference.engines import exported as e; '\n"
+        "slow += 'e._exported = lambda *_: time.sleep(60); e.export_what_is_sent()'\n"
+        "child = subprocess.Popen([sys.executable, '-c', slow], stdin=subprocess.PIPE)\n"
+        "child.stdin.write(pickle.dumps((1, 2))); child.stdin.flush()\n"
+        "print(child.pid, flush=True); time.sleep(5); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+    until = time.monotonic() + 60
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until, "it runs on"
+        time.sleep(0.05)
 
 
 def test_the_cache_holds_a_few_networks_only(monkeypatch):

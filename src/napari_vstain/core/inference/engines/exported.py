@@ -3,14 +3,16 @@
 import hashlib
 import json
 import logging
+import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import current_thread, main_thread
+from threading import Thread, current_thread, main_thread
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from napari_vstain.core.errors import ModelError, StorageError
@@ -53,10 +55,22 @@ def network_bytes(network: "nn.Module", spec: ModelSpec, token: CancelToken | No
 
 
 def export_what_is_sent() -> None:
-    """Export the network that the parent process sends on standard input to the file that it names."""
+    """Export the network that the parent process sends on standard input, and send it back on standard output.
+
+    It ends with its parent: nobody else holds the other end of its standard input.
+    """
     # Only our own parent holds the other end of this pipe, so that what is unpickled is what we pickled.
-    network, spec, path = pickle.load(sys.stdin.buffer)
-    Path(path).write_bytes(_exported(network, spec))
+    network, spec = pickle.load(sys.stdin.buffer)
+    Thread(target=_end_with_standard_input, name="vstain-parent", daemon=True).start()
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what a library prints is no part of the answer
+    with os.fdopen(answer, "wb") as pipe:
+        pipe.write(_exported(network, spec))
+
+
+def _end_with_standard_input() -> None:
+    os.read(0, 1)
+    os._exit(1)
 
 
 def digest(network: "nn.Module", spec: ModelSpec) -> str:
@@ -68,7 +82,7 @@ def digest(network: "nn.Module", spec: ModelSpec) -> str:
 
 
 def _parts(network: "nn.Module", spec: ModelSpec) -> Iterator[bytes]:
-    versions = [version(name) for name in ("napari-vstain", "torch", "onnxscript")]
+    versions = [version(name) for name in ("napari-vstain", "torch", "onnxscript", "monai")]
     shape = [spec.dimensions, spec.z_window, spec.stride, len(spec.sources)]
     outputs = [[output.task, len(output.channels), output.scale] for output in spec.outputs]
     yield json.dumps([versions, OPSET, shape, outputs, spec.config], default=str).encode()
@@ -77,11 +91,24 @@ def _parts(network: "nn.Module", spec: ModelSpec) -> Iterator[bytes]:
         plain = {key: value for key, value in vars(module).items() if isinstance(value, (int, float, str, tuple))}
         plain.pop("training", None)
         yield f"{type(module).__qualname__} {sorted(plain.items(), key=str)}".encode()
-        yield type(module).forward.__code__.co_code
+        for name, member in sorted(vars(type(module)).items()):
+            if isinstance(member, FunctionType):
+                yield f"{name} {_said_by(member.__code__)}".encode()
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
         array = tensor.detach().cpu().contiguous().numpy()
         yield f"{name} {array.dtype} {array.shape}".encode()
         yield array.tobytes()
+
+
+def _said_by(code: CodeType) -> str:
+    """Return what a function does: its instructions, and the names and constants that they use."""
+    return f"{code.co_code.hex()} {code.co_names} {[_constant(value) for value in code.co_consts]}"
+
+
+def _constant(value: object) -> str:
+    if isinstance(value, frozenset):  # in another order in each process
+        return str(sorted(map(repr, value)))
+    return _said_by(value) if isinstance(value, CodeType) else repr(value)
 
 
 def _cacheable(network: "nn.Module") -> bool:
@@ -95,24 +122,26 @@ def _exported(network: "nn.Module", spec: ModelSpec) -> bytes:
 
 def _exported_in_child(network: "nn.Module", spec: ModelSpec, token: CancelToken) -> bytes:
     token.check()
-    with TemporaryDirectory(prefix="vstain-") as folder:
-        path = Path(folder) / "network.onnx"
-        process = subprocess.Popen(
-            python_command("-c", _CHILD),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+    process = subprocess.Popen(
+        python_command("-c", _CHILD), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    with process:
+        assert process.stdin is not None and process.stdout is not None
         forget = token.on_cancel(process.kill)
         try:
-            process.communicate(pickle.dumps((network, spec, str(path))))
+            with suppress(BrokenPipeError):  # it ended early: its exit code says so
+                pickle.dump((network, spec), process.stdin)
+                process.stdin.flush()
+            content = process.stdout.read()
+            code = process.wait()
         finally:
             forget()
             process.kill()
-            process.wait()
-        token.check()
-        if process.returncode == 0 and path.is_file():
-            return path.read_bytes()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+    token.check()
+    if code == 0 and content:
+        return content
     _log.warning("the export in a process of its own failed; it is made here")
     return _exported(network, spec)
 
