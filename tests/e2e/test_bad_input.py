@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,20 @@ def test_a_position_that_cannot_be_imported_is_named_and_the_other_one_is(worksp
     imported(images)
     said = capsys.readouterr().err
     assert re.search(r"Imported 1 of 2 positions: b cannot be used: file \S+b_stain.tif is no TIFF", said)
+
+
+def test_nothing_of_a_library_stands_before_the_sentence(workspace, images):
+    """The tags of a file are noise: tifffile logs a line for every one of them."""
+    path = images / "b_stain.tif"
+    content = bytearray(path.read_bytes())
+    start = int.from_bytes(content[4:8], "little")
+    content[start + 2 : start + 60] = b"\xff" * 58
+    path.write_bytes(content)
+    command = [sys.executable, "-m", "napari_vstain", "import", str(images), "--name", "cells", "--pattern", PATTERN]
+    done = subprocess.run([*command, "--strict", "--progress", "none"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"vstain: .+: .+; .+\.\n", done.stderr), done.stderr
+    assert not tree(workspace.datasets)
 
 
 def test_a_pattern_that_matches_nothing(workspace, images, refused):
