@@ -13,7 +13,7 @@ from napari_vstain.widgets.evaluate import EvaluateSection
 from napari_vstain.widgets.section import Condition
 from napari_vstain.widgets.train import TrainSection
 
-PATIENCE_MS = 120_000
+PATIENCE_MS = 240_000
 LONG = {"epochs": 10_000, "patch_px": 32, "batch_size": 2}
 
 
