@@ -34,6 +34,8 @@ BARS = {
     "first_tile_s": ("≤", 0.5),
     "stop_s": ("≤", 1),
     "cluster_2_vs_1_ratio": ("≥", 1.7),
+    "harm_auroc": ("≥", 0.85),
+    "false_alarm_share": ("≤", 0.01),
 }
 """What each figure aims at (the sign, the bar)."""
 

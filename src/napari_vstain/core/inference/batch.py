@@ -267,10 +267,10 @@ def _caveat(work: Opened) -> str:
 
 
 def _unlike(work: Opened) -> list[str]:
-    """Return what is unlike the model's training data in a position, at the first timepoint that is predicted."""
+    """Return what is unlike the model's training data in a position, at the worst of the time points predicted."""
     times = range(*work.batch.area.t.indices(work.position.shape[0]))
-    image = PositionImage(work.position, work.batch.channels, times[0] if times else 0)
-    return work.batch.predictor.check(image, work.position.spacing_um)
+    images = {t: PositionImage(work.position, work.batch.channels, t) for t in times}
+    return work.batch.predictor.check(images, work.position.spacing_um)
 
 
 def batch_plan(batch: Batch, shape: ZYX) -> TilePlan:

@@ -187,11 +187,11 @@ class Predictor(TileRunner):
             return f"{why}: a relative error of at most about {_rounded_up(error):.1g}"
         return f"{why}: by how much they differ cannot be estimated in this memory"
 
-    def check(self, image: Any, spacing_um: Sequence[float | None] | None = None) -> list[str]:
-        """Return one sentence for each way in which an input looks unlike the training data: `trust.check_input`."""
-        from napari_vstain.core.inference.trust import check_input
+    def check(self, images: Mapping[int, Any], spacing_um: Sequence[float | None] | None = None) -> list[str]:
+        """Return one sentence for each way in which time points look unlike the training data: `trust.check_times`."""
+        from napari_vstain.core.inference.trust import check_times
 
-        return check_input(self.model, image, spacing_um)
+        return check_times(self.model, images, spacing_um)
 
     def source(self, array: Any, t: int = 0) -> ArraySource:
         """Return an array as what tiles are read from, once its channels were counted; of (T, …), one timepoint.

@@ -5,7 +5,7 @@ with the tile, predicted, and brought back: so a prediction does not depend on h
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,13 +101,13 @@ class ResampledPredictor(Predictor):
         self.speed = None if self.inner.speed is None else self._pixels(self.inner.speed)
         return {task: self._back(output, piece.support, tile.support) for task, output in made.items()}
 
-    def check(self, image: Any, spacing_um: Sequence[float | None] | None = None) -> list[str]:
-        """Return in which ways an input looks unlike the training data once it has the model's voxel size."""
-        image = image if image.ndim == 4 else image[:, None]
+    def check(self, images: Mapping[int, Any], spacing_um: Sequence[float | None] | None = None) -> list[str]:
+        """Return in which ways time points look unlike the training data once they have the model's voxel size."""
+        stacks = {t: image if image.ndim == 4 else image[:, None] for t, image in images.items()}
         depth = (
             None if spacing_um is None or self.model.spacing_um is None else (spacing_um[0], *self.model.spacing_um[1:])
         )
-        return super().check(ResampledImage(image, self.factors), depth)
+        return super().check({t: ResampledImage(stack, self.factors) for t, stack in stacks.items()}, depth)
 
     @property
     def pixels_at_once(self) -> int:

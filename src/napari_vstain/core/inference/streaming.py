@@ -57,7 +57,7 @@ class TileDone:
 
 @dataclass(frozen=True)
 class Unlike:
-    """The image looks unlike what the model was trained on; announced once, after the first tile."""
+    """The image looks unlike what the model was trained on; announced after the first tile of a time point."""
 
     warnings: tuple[str, ...]
 
@@ -104,6 +104,7 @@ class Stream:
         self._spacing_um = spacing_um
         self.warnings: tuple[str, ...] | None = None
         """In which ways the image looks unlike the training data; None before the first tile is there."""
+        self._judged: set[int] = set()
         self._tile_s = tile_s
         _, *sizes = predictor.source(array).shape
         shape: ZYX = (sizes[0], sizes[1], sizes[2])
@@ -167,14 +168,17 @@ class Stream:
                 area = Area(slice(t, t + 1), *owner.owned)
                 progress.produce(TileDone(area, owner.outputs, seconds, done, total))
                 progress.advance(pixels / 1e6)
-            if self.warnings is None:
+            if t not in self._judged:
+                self._judged.add(t)
                 self._check(t, progress)
 
     def _check(self, t: int, progress: Progress) -> None:
         image = SourceImage(self.predictor.source(self._array, t))
-        self.warnings = tuple(self.predictor.check(image, self._spacing_um))
-        if self.warnings:
-            progress.produce(Unlike(self.warnings))
+        found = tuple(self.predictor.check({t: image}, self._spacing_um))
+        new = tuple(sentence for sentence in found if sentence not in (self.warnings or ()))
+        self.warnings = (*(self.warnings or ()), *new)
+        if new:
+            progress.produce(Unlike(new))
 
     def _tiles(self) -> Iterator[tuple[int, Tile]]:
         level = 0

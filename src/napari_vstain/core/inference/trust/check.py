@@ -184,7 +184,7 @@ def _brightness(features: Features, trained: Statistics, known: Mapping[str, Any
 
 
 def _sentence(found: Novelty, several: bool) -> str:
-    at = f" at t {found.t}" if several else ""
+    at = f" at t {found.t}" if several or found.t else ""
     if found.patch is not None:
         at += f" around y {found.patch.y}, x {found.patch.x}" + (f", z {found.patch.z}" if found.patch.z else "")
     return (
