@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.sources import ChannelStack
-from napari_vstain.core.inference.streaming import Area, Stream, TileDone, predict_stream
+from napari_vstain.core.inference.streaming import Area, Stream, TileDone, Unlike, predict_stream
 from napari_vstain.core.inference.trust import calibrate
 from napari_vstain.core.jobs import Job
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
@@ -19,7 +19,7 @@ PLAIN = (0, 1)
 
 
 class Listener:
-    """Keeps what was produced, and calls a function at each."""
+    """Keeps what tiles were produced, and calls a function at each."""
 
     def __init__(self, then=lambda item: None):
         self.items = []
@@ -30,8 +30,9 @@ class Listener:
         self.reports.append(report)
 
     def produced(self, item):
-        self.items.append(item)
-        self.then(item)
+        if isinstance(item, TileDone):
+            self.items.append(item)
+            self.then(item)
 
 
 def predictor_of(depth=1, **more):
@@ -180,7 +181,7 @@ def test_layers_of_one_channel_each_become_one_array(axes):
     np.testing.assert_allclose(predict_stream(stack, predictor)["stain"], expected, rtol=0, atol=1e-6)
 
 
-def test_an_image_unlike_the_training_data_is_said_once_after_its_first_tile():
+def test_an_image_unlike_the_training_data_is_said_after_the_first_tile_of_each_time_point():
     spec = spec_of(1, spacing_um=(1.0, 0.5, 0.5))
     trained = (ndimage.gaussian_filter(noise((1, 1, 256, 256), seed), (0, 0, 2, 2)) for seed in range(4))
     spec = spec.model_copy(update={"novelty": calibrate(spec, trained)})
@@ -197,9 +198,11 @@ def test_an_image_unlike_the_training_data_is_said_once_after_its_first_tile():
     stream = Stream(noise((2, 1, 1, 200, 200)), predictor, tile_px=64, spacing_um=(1.0, 0.1, 0.1))
     assert stream.warnings is None
     stream(Progress(CancelToken(), Sink()))
-    assert [type(item).__name__ for item in heard].count("Unlike") == 1
-    assert isinstance(heard[0], TileDone)
-    assert heard[1].warnings == stream.warnings
+    said = [item for item in heard if isinstance(item, Unlike)]
+    assert isinstance(heard[0], TileDone) and heard[1] is said[0]
+    assert tuple(sentence for item in said for sentence in item.warnings) == stream.warnings
+    assert sum("voxel size differs" in sentence for sentence in stream.warnings) == 1
+    assert any("at t 1" in sentence for sentence in said[1].warnings)
     assert any("voxel size differs" in said for said in stream.warnings)
     assert any("looks unlike" in said for said in stream.warnings)
     alike = ndimage.gaussian_filter(noise((1, 256, 256), 9), (0, 2, 2))

@@ -8,8 +8,12 @@ import numpy as np
 
 from napari_vstain.core.inference.trust.features import GROUPS, N_FEATURES, Features, Float
 
-_TOLERANCES = np.array([0.1] * 5 + [0.7] * 5 + [0.5] * 2 + [0.3] * 2)
-"""How far each feature may always wander: fields of one experiment differ that much, and no prediction suffers."""
+_TOLERANCES = np.array([0.1, 0.1, 0.1, 0.2, 0.4] + [0.7] * 5 + [0.5] * 2 + [0.5] * 2)
+"""How far each feature may always wander: fields of one experiment differ that much, and no prediction suffers.
+
+Of the coarsest bands an image holds few structures, so which way they point is known least; and the larger an image,
+the brighter its brightest place.
+"""
 _FLOOR = 0.3
 """Added to distances before their logarithms are compared, or one position that fits by luck spoils the scatter."""
 _PRIOR = (8, 0.3)
