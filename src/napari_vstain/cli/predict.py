@@ -3,6 +3,7 @@
 from napari_vstain.cli.terminal import Display, counted, duration
 from napari_vstain.cli.verb import StageVerb
 from napari_vstain.core.inference import PredictResult, PredictSettings, run
+from napari_vstain.core.left_out import outcome
 
 _DESCRIPTION = """\
 Predict the stains of a dataset with a trained model, in the stain's own intensity units.
@@ -30,10 +31,8 @@ def report(result: PredictResult, display: Display) -> None:
         display.table(title, ["position", "Mpx", "GB of memory", "time"], rows)
         display.made({"predictions": result.store, "positions": result.listing, "settings": result.config})
         return
-    display.note(
-        f"Predicted {counted(len(result.positions), 'position')} "
-        f"({result.megapixels:.1f} Mpx now) with {result.engine}."
-    )
+    said = outcome("Predicted", result.positions, result.left_out)
+    display.note(f"{said} {result.megapixels:.1f} Mpx now, with {result.engine}.")
     tiffs = {"OME-TIFF": result.tiffs[0].parent} if result.tiffs else {}
     display.made({"predictions": result.store, **tiffs, "settings": result.config})
 

@@ -32,11 +32,16 @@ class LeftOut(NamedTuple):
 
 
 @contextmanager
-def leaving_out(position: str, left_out: list[LeftOut]) -> Iterator[None]:
-    """Add a position to `left_out` when its data provoke a DatasetError or ChannelError inside, and go on behind."""
+def leaving_out(position: str, left_out: list[LeftOut], strict: bool = False) -> Iterator[None]:
+    """Add a position to `left_out` when its data provoke a DatasetError or ChannelError inside, and go on behind.
+
+    If `strict`, the error goes on as it is.
+    """
     try:
         yield
     except (DatasetError, ChannelError) as error:
+        if strict:
+            raise
         left_out.append(LeftOut.of(position, error))
 
 

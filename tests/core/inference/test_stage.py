@@ -252,7 +252,7 @@ def test_pixels_without_a_value_are_reported(tmp_path):
 
     zarr.open_array(position.folder / "0", mode="r+")[0, 1, 0, 510:514, 7] = np.nan
     result = run(settings_of(), workspace, Progress(), predictor=predictor_of())
-    assert result.warnings == ("A/1/0: 4 pixels are NaN or infinite in a source; they are NaN in the prediction",)
+    assert "A/1/0: 4 pixels are NaN or infinite in a source; they are NaN in the prediction" in result.warnings
     stored = open_dataset(result.store).position(KEYS[0])
     assert np.isnan(stored.read(["stain0_prediction"])).sum() == 4
     assert recorded(stored, "prediction")["warnings"] == list(result.warnings)

@@ -25,6 +25,7 @@ from napari_vstain.core.inference.sources import PositionSource
 from napari_vstain.core.inference.store import PredictionStore
 from napari_vstain.core.inference.tiles import Tile, TilePlan, exact_on, size_of
 from napari_vstain.core.inference.trust import PositionImage
+from napari_vstain.core.left_out import LeftOut, leaving_out
 from napari_vstain.core.models.spec import ZYX, Dimensions
 from napari_vstain.core.progress import Progress
 
@@ -47,6 +48,8 @@ class Batch:
     existing: Existing = Existing.RESUME
     tile_px: int | None = None
     z_step: int = 1
+    strict: bool = False
+    """A position that turns out to be damaged ends the batch, in place of being left out."""
 
 
 @dataclass
@@ -57,6 +60,7 @@ class Outcome:
     """Those that are complete as far as they were asked for."""
     megapixels: float = 0
     warnings: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class Opened:
         self.plan = batch_plan(batch, (z, y, x))
         self.note = ""
         """What is to be said of the position."""
+        self.given_up = False
+        """True once its pixels turned out to be damaged: nothing more of it is predicted."""
         self._scalings: dict[int, Scaling] = {}
         self.store: PositionStore = batch.store.position(position, self.plan, check if wait else None)
         try:
@@ -171,6 +177,7 @@ def predict_batch(batch: Batch, outcome: Outcome, progress: Progress, run: Runne
                 batch = replace(batch, existing=Existing.RESUME)
                 outcome.positions.clear()
                 outcome.warnings.clear()
+                outcome.left_out.clear()
                 progress.phase("Predicting", total, "Mpx")
             else:
                 return
@@ -214,7 +221,7 @@ class _Positions:
 
 def run_here(batch: Batch, opened: Iterable[Opened | None], outcome: Outcome, progress: Progress) -> None:
     """Predict on this machine: one thread reads, this one computes, one writes."""
-    with writing_behind() as writer, closing(read_ahead(_read(opened))) as pieces:
+    with writing_behind() as writer, closing(read_ahead(_read(opened, outcome))) as pieces:
         for work, t, block in pieces:
             progress.check()
             if block is None:
@@ -295,14 +302,22 @@ def position_scaling(predictor: Predictor, position: Position, channels: Sequenc
 BEGIN, END = -1, -2
 
 
-def _read(opened: Iterable[Opened | None]) -> Iterator[tuple[Opened, int, Block | None]]:
+def _read(opened: Iterable[Opened | None], outcome: Outcome) -> Iterator[tuple[Opened, int, Block | None]]:
+    """Yield the beginning of each position, what is read of it, and its end, unless its pixels are damaged."""
     for work in opened:
         if work is None:  # what was read is on its way, and ends while this thread waits
             continue
         yield work, BEGIN, None
         for t, tile in work.pieces():
-            yield work, t, work.block(t, tile)
-        yield work, END, None
+            block = None
+            with leaving_out(work.position.key, outcome.left_out, work.batch.strict):
+                block = work.block(t, tile)
+            if block is None:
+                work.given_up = True
+                break
+            yield work, t, block
+        if not work.given_up:
+            yield work, END, None
 
 
 def _level(plan: TilePlan, batch: Batch) -> Callable[[], int]:

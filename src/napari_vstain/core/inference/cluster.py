@@ -22,6 +22,7 @@ from napari_vstain.core.inference.position_store import put_tile
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.sources import PositionSource
 from napari_vstain.core.inference.tiles import Tile, TilePlan, size_of
+from napari_vstain.core.left_out import leaving_out
 from napari_vstain.core.progress import Progress
 
 ANSWER_S = 10
@@ -91,15 +92,22 @@ def _pieces(opened: Iterable[Opened | None]) -> Iterator[tuple[Opened, int, Tile
             continue
         yield work, BEGIN, None
         for t, tile in work.pieces():
+            if work.given_up:
+                break
             yield work, t, tile
         yield work, END, None
 
 
 def _settle(item: _Submitted, outcome: Outcome, progress: Progress) -> None:
+    if item.work.given_up:
+        return
     if item.tile is None:
         begin_or_end(item.work, item.t, outcome, progress, None)
-    else:
+        return
+    already = len(outcome.left_out)
+    with leaving_out(item.work.position.key, outcome.left_out, item.work.batch.strict):
         _count(item.work, item.t, item.tile, item.future, outcome, progress)
+    item.work.given_up = len(outcome.left_out) > already
 
 
 @dataclass(frozen=True)

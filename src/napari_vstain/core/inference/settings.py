@@ -74,6 +74,11 @@ class PredictSettings(Settings):
         title="Existing predictions",
         description="Go on with them, overwrite all, renew what was predicted otherwise, or skip what is done.",
     )
+    strict: bool = Field(
+        False,
+        title="Strict",
+        description="Refuse when a position cannot be predicted, in place of naming it and going on with the others.",
+    )
     init: bool = Field(
         False,
         title="Only make the store",

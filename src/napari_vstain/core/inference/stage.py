@@ -1,17 +1,26 @@
 """Stage 3: predict positions of a dataset into ``predictions.zarr``; what is finished is never computed again."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari_vstain.core.data import Dataset, Position, open_dataset
+from napari_vstain.core.data import Position, open_dataset
 from napari_vstain.core.data.identity import token_in
-from napari_vstain.core.errors import SettingsError, VstainError
+from napari_vstain.core.errors import DatasetError, SettingsError, VstainError
 from napari_vstain.core.files import write_text
-from napari_vstain.core.inference.batch import SHARED_TILE_PX, Batch, Outcome, Runner, predict_batch, prepare
+from napari_vstain.core.inference.batch import (
+    SHARED_TILE_PX,
+    Batch,
+    Outcome,
+    Runner,
+    position_scaling,
+    predict_batch,
+    prepare,
+)
 from napari_vstain.core.inference.cells import Area
 from napari_vstain.core.inference.elsewhere import Elsewhere
 from napari_vstain.core.inference.forecast import Forecast, forecast
@@ -31,6 +40,7 @@ from napari_vstain.core.inference.resolving import (
 )
 from napari_vstain.core.inference.settings import PredictSettings
 from napari_vstain.core.inference.store import PredictionStore
+from napari_vstain.core.left_out import LeftOut, check_left_out, leaving_out
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.workspace import Workspace
@@ -52,6 +62,8 @@ class PredictResult:
     megapixels: float
     """What was computed now, of the input's pixels."""
     tiffs: tuple[Path, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    """Positions that could not be predicted."""
     forecasts: tuple[Forecast, ...] = ()
     """What each position will take, when only the store was made."""
 
@@ -75,23 +87,28 @@ def run(
     ------
     Cancelled
         When it was stopped; `kept` is the result so far, and the same command goes on.
-    ChannelError, DatasetError, ModelError, SettingsError, WorkspaceError
+    ChannelError, ModelError, SettingsError, WorkspaceError
         When something that is named is not there, or does not fit the model.
+    DatasetError
+        When no position can be predicted; with `strict`, when one cannot.
     StorageError
         When the disk is full; what was finished is kept, and the same command goes on.
     """
     _checked(settings)
     progress.phase("Loading the model")
     dataset = open_dataset(workspace.find_dataset(settings.dataset), workspace)
-    keys = tuple(dict.fromkeys(settings.positions or dataset.positions))
-    for key in keys:
-        check_area(settings, dataset.position(key))
+    positions, left_out = dataset.select(settings.positions)
+    for position in positions:
+        check_area(settings, position)
     model = predictor.spec if predictor else model_spec(_model(settings, workspace), settings.elsewhere)
     path = output_of(settings, workspace, model, dataset)
     predictor = predictor or _predictor(settings, workspace, progress, model, computed_before(settings, path, model))
-    channels = _channels(dataset, keys, predictor, settings.sources)
+    channels = _channels(predictor, settings.sources)
+    positions = _usable(positions, channels, predictor, _area(settings), left_out, progress)
     if settings.resample:
-        predictor = _resampled(predictor, [dataset.position(key) for key in keys])
+        predictor, positions = _resampled(predictor, positions, left_out)
+    keys = tuple(position.key for position in positions)
+    check_left_out(len(keys), left_out, settings.strict)
     if (pixels := settings.pixels_at_once or pixels_before(path)) is not None:
         predictor.take_at_once(pixels)
     only_made, settings = settings.init, resolved(settings, workspace, dataset, keys, predictor, channels)
@@ -102,14 +119,15 @@ def run(
     batch = Batch(
         predictor,
         store,
-        [dataset.position(key) for key in keys],
+        positions,
         channels,
         _area(settings),
         settings.existing,
         settings.tile_px or (SHARED_TILE_PX if settings.scheduler else None),
         settings.z_step,
+        settings.strict,
     )
-    outcome = Outcome()
+    outcome = Outcome(left_out=left_out)
     config = config_beside(path)
     try:
         prepare(batch, progress)
@@ -122,6 +140,7 @@ def run(
         tiffs = save_tiffs(path, outcome.positions, progress) if settings.ome_tiff else ()
     except Cancelled as stopped:
         raise Cancelled(kept=_result(batch, outcome, config)) from stopped
+    check_left_out(len(outcome.positions), outcome.left_out, settings.strict)
     return _result(batch, outcome, config, tiffs)
 
 
@@ -153,16 +172,53 @@ def _predictor(
     return load(**choice)
 
 
-def _resampled(predictor: Predictor, positions: Sequence[Position]) -> Predictor:
-    """Return the predictor for the positions' voxel size, which they must share."""
+def _usable(
+    positions: Sequence[Position],
+    channels: Sequence[str],
+    predictor: Predictor,
+    area: Area,
+    left_out: list[LeftOut],
+    progress: Progress,
+) -> list[Position]:
+    """Return the positions that have the channels and can be normalized; the others are left out.
+
+    Statistics that a position lacks are measured here and kept, so nothing is read twice for it.
+    """
+    progress.phase("Looking at the positions", len(positions), "positions")
+    by_time = predictor.spec.source_normalization.level == "timepoint"
+    for channel in channels:
+        if positions and not any(channel in position.channels for position in positions):
+            positions[0].channel_index(channel)  # of no position: a name that is wrong, and its error says so
+    found = []
+    for position in positions:
+        progress.check()
+        with leaving_out(position.key, left_out):
+            for channel in channels:
+                if channel not in position.channels:
+                    raise DatasetError("position", position.key, f"has no {channel}", "name its source channels")
+            for t in range(*area.t.indices(position.shape[0])) if by_time else (0,):
+                position_scaling(predictor, position, channels, t)
+            found.append(position)
+        progress.advance()
+    return found
+
+
+def _resampled(
+    predictor: Predictor, positions: Sequence[Position], left_out: list[LeftOut]
+) -> tuple[Predictor, list[Position]]:
+    """Return the predictor for the positions' voxel size, and those that have it: the size that most of them have."""
     from napari_vstain.core.inference.resampling import ResampledPredictor, factors_of
 
-    sizes = {position.spacing_um: position.key for position in positions}
-    if len(sizes) > 1:
-        rule = f"needs one voxel size, and positions {' and '.join(list(sizes.values())[:2])} differ"
-        raise SettingsError("resample", True, rule, "predict them one by one, each into its own output")
-    factors = factors_of(predictor.model, next(iter(sizes), None))
-    return predictor if factors == (1, 1) else ResampledPredictor(predictor, factors)
+    sizes = Counter(position.spacing_um for position in positions)
+    usual = sizes.most_common(1)[0][0] if sizes else None
+    left_out += [
+        LeftOut(position.key, f"has voxels of {position.spacing_um} µm, where most have {usual}")
+        for position in positions
+        if position.spacing_um != usual
+    ]
+    alike = [position for position in positions if position.spacing_um == usual]
+    factors = factors_of(predictor.model, usual)
+    return (predictor if factors == (1, 1) else ResampledPredictor(predictor, factors)), alike
 
 
 def _checked(settings: PredictSettings) -> None:
@@ -170,19 +226,13 @@ def _checked(settings: PredictSettings) -> None:
         raise SettingsError("experiment", None, "is needed when no model is given", "name an experiment or a model")
 
 
-def _channels(
-    dataset: Dataset, keys: Sequence[str], predictor: Predictor, sources: Mapping[str, str]
-) -> tuple[str, ...]:
-    """Return the dataset's source channels, once every position was asked for them."""
+def _channels(predictor: Predictor, sources: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the dataset's source channels, in the model's order."""
     unknown = [name for name in sources if name not in predictor.spec.sources]
     if unknown:
         rule = f"is no source of the model, which takes {', '.join(predictor.spec.sources)}"
         raise SettingsError("sources", unknown[0], rule, "name one of these")
-    channels = tuple(sources.get(name, name) for name in predictor.spec.sources)
-    for key in keys:
-        for channel in channels:
-            dataset.position(key).channel_index(channel)
-    return channels
+    return tuple(sources.get(name, name) for name in predictor.spec.sources)
 
 
 def _area(settings: PredictSettings) -> Area:
@@ -225,5 +275,6 @@ def _result(
         f"{engine.name} on {engine.device}, {engine.precision}",
         outcome.megapixels,
         tuple(tiffs),
+        tuple(outcome.left_out),
         tuple(forecasts),
     )
