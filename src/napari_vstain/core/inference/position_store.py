@@ -162,8 +162,8 @@ class PositionStore:
         assert self._input is not None
         self._lock.check()
         made_from = self._input
-        if self._content is not None and self._content.done() and not self._content.cancelled():
-            made_from = replace(made_from, identity=replace(made_from.identity, content=self._content.result()))
+        if (content := self._digest()) is not None:
+            made_from = replace(made_from, identity=replace(made_from.identity, content=content))
         said = {
             "settings": dict(self._recipe.settings),
             "fingerprint": self._recipe.fingerprint,
@@ -179,6 +179,16 @@ class PositionStore:
         }
         with writing(self._writer.path):
             self._record(said)
+
+    def _digest(self) -> str | None:
+        """Return the digest of the pixels' bytes, if it is known by now.
+
+        A stop ends the reading of the bytes with an error of its own: what was predicted is kept all the same.
+        """
+        content = self._content
+        if content is None or not content.done() or content.cancelled() or content.exception() is not None:
+            return None
+        return content.result()
 
     def _record(self, said: Mapping[str, Any]) -> None:
         """Write the position's record, which is ours as long as we hold the lock: nobody waits for anybody."""
