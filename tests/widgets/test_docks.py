@@ -7,6 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QScrollArea
 
@@ -129,11 +130,8 @@ def test_a_dock_that_is_gone_hears_nothing_of_the_session(desk, qtbot, plate):
     desk.viewer.add_image(np.zeros((8, 8)))
 
 
-def test_the_desk_keeps_no_viewer_alive():
-    class Viewer:
-        pass
-
-    viewer = Viewer()
+def test_the_desk_keeps_no_viewer_alive(qapp):
+    viewer = ViewerModel()
     desk = Desk(viewer)
     gone = weakref.ref(viewer)
     del viewer
