@@ -59,7 +59,7 @@ def _run(stage: str, root: Path, kill_at: int | None) -> int:
         "VSTAIN_STATE": str(root / "state"),
         "TMPDIR": str(root / "tmp"),
     }
-    tempfile.tempdir = None
+    tempfile.tempdir = str(root / "tmp")  # or Python writes a file there, to see whether it can
     below, changes = str(root), 0
 
     def count(event: str, arguments: tuple[object, ...]) -> None:

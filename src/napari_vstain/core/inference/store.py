@@ -27,7 +27,7 @@ from napari_vstain.core.data.predicted import (
     shared_at,
 )
 from napari_vstain.core.errors import BusyError, DatasetError, ModelError
-from napari_vstain.core.files import writing
+from napari_vstain.core.files import remove_leftovers, writing
 from napari_vstain.core.inference.position_store import PositionStore, block_size
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.recipe import Existing, Recipe
@@ -233,6 +233,8 @@ def _is_plate(path: Path) -> bool:
         return False
     if "plate" in ome_attributes(plate_attributes_at(path)):
         return True
+    if path.is_dir():
+        remove_leftovers(path)  # of a process that died before it wrote the first file
     if not path.is_dir() or any(path.iterdir()):
         raise DatasetError("predictions", path, "is something else, and stays as it is", "choose another output")
     with writing(path):
