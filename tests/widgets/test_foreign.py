@@ -34,7 +34,7 @@ def test_an_onnx_file_without_a_spec_is_asked_about_and_predicts(section, qtbot,
     (layer,) = section.painting.canvases.layers
     qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
     assert section.problem.isHidden(), section.problem.text()
-    assert layer.name == "Nuclei_prediction"
+    assert layer.name == "Nuclei_prediction · Phase · theirs.onnx"
     np.testing.assert_allclose(layer.data[50, 60], field[49:52, 59:62].mean(), rtol=1e-4)
 
 

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_vstain.core.models.spec import Statistics
+from napari_vstain.core.session.losses import Losses
+from napari_vstain.core.training.results import EpochLosses
 from napari_vstain.widgets.layers.display import colormap, ordered, sampled_limits, training_limits
 from napari_vstain.widgets.layers.geometry import placement
 from napari_vstain.widgets.layers.repaint import LEAST_MS, SHARE, Repainter
@@ -106,10 +108,10 @@ def test_a_rectangle_is_in_pixels_of_the_image_it_is_drawn_on(desk):
 def test_losses_that_are_not_numbers_are_left_out_of_the_plot(desk, qtbot):
     plot = LossPlot(desk)
     qtbot.addWidget(plot)
-    plot.begin()
+    losses = Losses()
     for epoch in range(1000):
-        plot.add("training", epoch, float("nan") if epoch % 2 else 1.0 / (epoch + 1))
-    plot.add("validation", 1, None)
+        losses.take(EpochLosses(epoch, epoch, float("nan") if epoch % 2 else 1.0 / (epoch + 1), None, 0.1))
+    plot.show_losses(losses)
     assert len(plot.series["training"]) == 500
     assert len(plot.series["validation"]) == 0
     qtbot.waitUntil(lambda: bool(plot._curves), timeout=60_000)

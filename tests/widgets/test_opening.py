@@ -36,13 +36,17 @@ def places(desk):
 
 
 def agree(desk, qtbot, path, key):
-    """Wait until the canvas, the session and nothing else say this position."""
-    qtbot.waitUntil(lambda: places(desk) == {(str(path), key)} and len(desk.viewer.layers) == 3, timeout=PATIENCE_MS)
+    """Wait until the canvas and the session say this position, and nothing that is under way could change it."""
     session = desk.session
-    qtbot.waitUntil(lambda: session.position is not None and not session.jobs, timeout=PATIENCE_MS)
-    assert places(desk) == {(str(path), key)}
-    assert str(desk.session.dataset.path) == str(path)
-    assert desk.session.position.key == key
+
+    def agreed():
+        assert not session.jobs
+        assert session.position is not None
+        assert (str(session.dataset.path), session.position.key) == (str(path), key)
+        assert places(desk) == {(str(path), key)}
+        assert len(desk.viewer.layers) == 3
+
+    qtbot.waitUntil(agreed, timeout=PATIENCE_MS)
 
 
 def test_of_two_plates_opened_at_once_the_last_one_is_open_and_shown(section, qtbot, desk, plate, other):

@@ -7,9 +7,9 @@ from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_vstain.core.jobs import Job, JobState, JobStatus
 from napari_vstain.widgets.bar import Bar
+from napari_vstain.widgets.connections import Connection, connect, disconnector, when_destroyed
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.device import DeviceLine
-from napari_vstain.widgets.section import Connection, connect, disconnector
 from napari_vstain.widgets.style import eliding, rule, stop_button
 from napari_vstain.widgets.wording import progress, progress_line, time_left
 
@@ -30,7 +30,7 @@ class Footer(QWidget):
         column.addWidget(DeviceLine(desk))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         connections: list[Connection] = []
-        self.destroyed.connect(disconnector(connections))
+        when_destroyed(self, disconnector(connections))
         connect(desk.session.job_started, self.show_job, connections)
         for job in desk.session.announced:
             self.show_job(job)

@@ -16,13 +16,13 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.jobs import FinishReason, Job, JobState, JobStatus
 from napari_vstain.core.progress import Progress
+from napari_vstain.widgets.connections import Connection, connect, disconnector, untier, when_destroyed
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.style import MAX_WIDTH, MIN_WIDTH, problem_line
 from napari_vstain.widgets.threads import outcome_error
 from napari_vstain.widgets.wheel import watched
 
 _log = logging.getLogger(__name__)
-Connection = tuple[SignalInstance, WeakMethod[Callable[..., Any]]]
 
 
 class Condition(StrEnum):
@@ -69,7 +69,7 @@ class Section(QWidget):
         self.setMinimumWidth(MIN_WIDTH)
         self.setMaximumWidth(16777215)
         self._connections: list[Connection] = []
-        self.destroyed.connect(disconnector(self._connections))
+        when_destroyed(self, disconnector(self._connections))
 
     def sizeHint(self) -> Any:
         """Never ask for more than a narrow dock."""
@@ -96,7 +96,7 @@ class Section(QWidget):
     def tie(self, emitter: Any, slot: Callable[..., Any]) -> None:
         """Connect one of napari's events for as long as this section lives."""
         emitter.connect(slot)
-        self.destroyed.connect(untier(emitter, WeakMethod(slot)))
+        when_destroyed(self, untier(emitter, WeakMethod(slot)))
 
     def row(self, *widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
         """Add widgets side by side; `stretch` is the index of the one that takes what width is left."""
@@ -217,31 +217,3 @@ def silent(*widgets: QWidget) -> Iterator[None]:
     finally:
         for widget, was in zip(widgets, were, strict=True):
             widget.blockSignals(was)
-
-
-def connect(signal: SignalInstance, slot: Callable[..., Any], connections: list[Connection]) -> None:
-    """Connect a method and note it for its `disconnector`, which does not keep the method's owner alive."""
-    signal.connect(slot)
-    connections.append((signal, WeakMethod(slot)))
-
-
-def disconnector(connections: list[Connection]) -> Callable[..., None]:
-    """Return what disconnects them all; it holds no widget."""
-
-    def disconnect(*_: object) -> None:
-        for signal, reference in connections:
-            if (slot := reference()) is not None:
-                signal.disconnect(slot, missing_ok=True)
-        connections.clear()
-
-    return disconnect
-
-
-def untier(emitter: Any, reference: WeakMethod[Callable[..., Any]]) -> Callable[..., None]:
-    """Return what disconnects a method from one of napari's events; it holds no widget."""
-
-    def untie(*_: object) -> None:
-        if (slot := reference()) is not None:
-            emitter.disconnect(slot)
-
-    return untie
