@@ -182,7 +182,7 @@ def test_ctrl_c_keeps_what_was_learned_and_says_how_to_go_on(study, tmp_path):
     made = again.experiment("first").run()
     paths = [event["paths"] for event in rest if event["event"] == "result"]
     assert paths[0]["checkpoint"] == str(made.checkpoint)
-    assert "what was learned so far" in rest[-1]["message"]
+    assert "vstain train --resume first/version_0" in rest[-1]["message"]
     run("predict", "cells", "-e", "first", "--positions", "0/0/d", "--threads", "1", "-w", again.root)
     assert np.isfinite(prediction(again.experiment("first").predictions())).all()
 

@@ -18,7 +18,7 @@ from napari_vstain.core.data import DatasetKind, create_plate, open_dataset
 from napari_vstain.core.errors import ChannelError, DatasetError
 
 VERSIONS = ("0.4", "0.5")
-names = st.text("ABCdef 0123µ-_", min_size=1, max_size=8)
+names = st.text("ABCdef 0123µ-_", min_size=1, max_size=8).filter(str.strip)  # blank names are replaced on reading
 lengths = st.floats(1e-3, 1e3)
 
 

@@ -10,7 +10,7 @@ from napari_vstain.core.errors import ModelError
 from napari_vstain.core.inference.lazy import predict_lazy
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.sources import ChannelStack
-from napari_vstain.core.inference.streaming import Stream
+from napari_vstain.core.inference.streaming import Stream, TileDone
 from napari_vstain.core.models.spec import OutputSpec
 from napari_vstain.core.progress import Progress
 
@@ -28,7 +28,8 @@ class Areas:
     def reported(self, report): ...
 
     def produced(self, item):
-        self.areas.append(item.area)
+        if isinstance(item, TileDone):
+            self.areas.append(item.area)
 
 
 @pytest.mark.parametrize("shape", [(1, 300, 201), (1, 3, 130, 140), (2, 1, 2, 100, 65)])

@@ -225,7 +225,7 @@ def test_a_truncated_file_is_refused_at_any_length(exported, tmp_path):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="is not there; check the path"):
         read_spec(tmp_path / "nothing.onnx")
 
 

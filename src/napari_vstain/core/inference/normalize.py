@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_vstain.core.errors import NormalizationError
+from napari_vstain.core.errors import ChannelError, ModelError, NormalizationError
 from napari_vstain.core.inference.engines.base import Array
 from napari_vstain.core.models.spec import ModelSpec, OutputKind, OutputSpec, Statistics
 
@@ -79,11 +79,14 @@ def target_scaling(spec: ModelSpec, output: OutputSpec) -> Scaling:
 
 
 def check_scaling(spec: ModelSpec) -> None:
-    """Raise ChannelError unless a model holds the numbers that it needs, before anything is made of an image."""
-    if spec.source_normalization.level == "dataset":
-        source_scaling(spec)
-    for output in spec.outputs:
-        target_scaling(spec, output)
+    """Raise ModelError unless a model holds the numbers that it needs, before anything is made of an image."""
+    try:
+        if spec.source_normalization.level == "dataset":
+            source_scaling(spec)
+        for output in spec.outputs:
+            target_scaling(spec, output)
+    except ChannelError as error:  # the model's own channels: nothing that an image could have
+        raise ModelError(error.field, error.value, error.rule, error.remedy) from error
 
 
 def not_finite(block: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:

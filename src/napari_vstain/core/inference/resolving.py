@@ -82,8 +82,8 @@ def save_settings(settings: PredictSettings, path: Path, order: Sequence[str]) -
 def output_of(settings: PredictSettings, workspace: Workspace, model: ModelSpec, dataset: Dataset) -> Path:
     """Return the store of an experiment, of a run of it, or of a model that belongs to none.
 
-    ``predictions.zarr`` is of the run that was the newest when it was made, and stays so: a later run has its own
-    store, as a run that is named has, unless it is told to overwrite.
+    ``predictions.zarr`` is of the run that was the newest when it was made, and stays so, also for settings that were
+    saved and name it: a later run has its own store, as an earlier one that is named has, unless told to overwrite.
     """
     if settings.output is not None:
         return settings.output.expanduser()
@@ -95,7 +95,9 @@ def output_of(settings: PredictSettings, workspace: Workspace, model: ModelSpec,
         return plain
     own = experiment.predictions(run, other)
     if settings.run:
-        return plain if _made_by(plain) == {model.fingerprint} and not own.exists() else own
+        made_by = _made_by(plain)
+        ours = made_by == {model.fingerprint} or (not made_by and experiment.run().name == run.name)
+        return plain if ours and not own.exists() else own
     taken = settings.existing is Existing.RESUME and _made_by(plain) - {model.fingerprint}
     return own if taken else plain
 

@@ -19,7 +19,7 @@ class PredictSettings(Settings):
     run: str = Field(
         "",
         title="Run",
-        description="Run of the experiment; the newest when empty. A run that is named has its own store.",
+        description="Run of the experiment; the newest when empty. A run that is not the newest has its own store.",
     )
     model: Path | None = Field(
         None, title="Model", description="A checkpoint or ONNX file, in place of the experiment's own."
