@@ -1,7 +1,7 @@
 """What is predicted from: what was chosen, else what nobody could take for another image, else nothing."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from napari_vstain.core.session.matching import OpenImage, match_sources
@@ -63,6 +63,8 @@ def test_a_choice_stays_whatever_else_comes_or_goes(situation, random):
             assert match_sources(sources, [*others, image], chosen)[at] == image
 
 
+@example([OpenImage((0, "Phase"), "Phase", "DIC", "source")], ["Phase", "DIC"])
+@example([OpenImage((0, "PHASE"), "PHASE", "PHASE", "source")], ["Phase", "phase"])
 @given(open_images(), sources_of_a_model)
 def test_no_image_is_two_sources_unless_somebody_chose_so(images, sources):
     found = [image for image in match_sources(sources, images, {}) if image is not None]

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+from threading import Event
 
 import pytest
 
+from napari_vstain.core import inference, processes
 from napari_vstain.core.jobs import FinishReason
 from napari_vstain.core.session import JobKind, open_path
 from napari_vstain.core.workspace import Workspace
@@ -151,9 +153,27 @@ def test_nothing_of_a_job_in_another_workspace_is_shown(study, section, qtbot, t
     assert job.status.reason is FinishReason.FAILED
 
 
+@pytest.fixture
+def held(monkeypatch):
+    """An event: no evaluation or export goes on before it is set, however long a window takes to open."""
+    event = Event()
+
+    def waiting_for_it(function):
+        def run(*arguments):
+            event.wait(PATIENCE_MS / 1000)
+            return function(*arguments)
+
+        return run
+
+    monkeypatch.setattr(inference, "run", waiting_for_it(inference.run))
+    monkeypatch.setattr(processes, "run_verb_in_child", waiting_for_it(processes.run_verb_in_child))
+    yield event
+    event.set()
+
+
 @pytest.mark.parametrize("kind", [EvaluateSection, DeploySection])
 def test_docks_of_one_run_freeze_while_it_is_worked_on_and_show_what_came_of_it(
-    study, section, qtbot, workspace, checkpoint, kind
+    study, section, qtbot, workspace, checkpoint, held, kind
 ):
     run, newer = (new_run(workspace, checkpoint, age_s) for age_s in (9, 0))
     docks = [section(kind) for _ in range(2)]
@@ -164,13 +184,14 @@ def test_docks_of_one_run_freeze_while_it_is_worked_on_and_show_what_came_of_it(
         study.evaluate(run, tuple(study.open_dataset.positions)[:1])
     else:
         study.export(run, "mine")
-    late = section(kind)  # the job may have failed by now, which the others hear when the window has its turn
+    late = section(kind)
     assert late.runs.run == run
-    for dock in docks:
+    for dock in (*docks, late):
         assert dock.runs.run == run
         assert not dock.runs.isEnabled()
         assert not dock.go.isEnabled()
         assert dock.now.condition is Condition.BUSY
+    held.set()
     qtbot.waitUntil(lambda: all(dock.job is None for dock in (*docks, late)), timeout=PATIENCE_MS)
     for dock in (*docks, late, section(kind)):
         assert dock.runs.isEnabled()

@@ -29,8 +29,8 @@ def match_sources(
     """Return the image for each source of a model, or None where only a person can say.
 
     What the user chose comes first, then the channel of the source's name, then, for a single source that is left,
-    the channel whose role is source, then the only image there is. The order of the images does not matter, and our
-    own predictions are never among the answers.
+    the channel whose role is source, then the only image there is. The order of the images does not matter, our own
+    predictions are never among the answers, and no image is two sources unless somebody chose it for both.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def match_sources(
         place only by its name or its role: that it is the only one left says nothing.
     """
     offered = [image for image in images if image.role != "prediction"]
-    found = {source: _by_choice(source, offered, chosen) or _by_name(source, offered) for source in sources}
+    found = {source: _by_choice(source, offered, chosen) for source in sources}
+    _find_by_name(found, offered)
     left = [source for source, image in found.items() if image is None]
     if len(left) == 1:  # of two, nobody knows which is which
         free = [image for image in offered if image not in found.values() and image.role != "target"]
@@ -57,18 +58,34 @@ def _by_choice(source: str, images: Sequence[OpenImage], chosen: Mapping[str, Ha
     return _single([image for image in images if image.key == chosen[source]])
 
 
-def _by_name(source: str, images: Sequence[OpenImage]) -> OpenImage | None:
-    wanted = source.casefold()
-    rules: tuple[Callable[[OpenImage], bool], ...] = (
-        lambda image: image.channel == source,
-        lambda image: image.channel.casefold() == wanted,
-        lambda image: image.name == source and image.role != "target",
-        lambda image: image.name.casefold() == wanted and image.role != "target",
-    )
-    for rule in rules:
-        if named := [image for image in images if rule(image)]:
-            return _single(named)
-    return None
+_NAMES: tuple[Callable[[OpenImage, str], bool], ...] = (
+    lambda image, source: image.channel == source,
+    lambda image, source: image.channel.casefold() == source.casefold(),
+    lambda image, source: image.name == source and image.role != "target",
+    lambda image, source: image.name.casefold() == source.casefold() and image.role != "target",
+)
+"""What makes an image the one of a source's name, the strongest first."""
+
+
+def _find_by_name(found: dict[str, OpenImage | None], offered: Sequence[OpenImage]) -> None:
+    """Fill in the images that bear the sources' names.
+
+    All sources are asked by one rule before any is by the next, and what one has got is offered to no other: a layer
+    of channel Phase that somebody called DIC is Phase. Of two that bear a name, or for two that one could be, nobody
+    knows, and no weaker rule decides. An image that somebody chose for another source is still offered: that both
+    are one image is then said, rather than a name forgotten.
+    """
+    taken: list[OpenImage] = []
+    open_to = [source for source, image in found.items() if image is None]
+    for bears in _NAMES:
+        free = [image for image in offered if image not in taken]
+        named = {source: images for source in open_to if (images := [image for image in free if bears(image, source)])}
+        claims = {source: _single(images) for source, images in named.items()}
+        for source, image in claims.items():
+            if image is not None and list(claims.values()).count(image) == 1:
+                found[source] = image
+                taken.append(image)
+        open_to = [source for source in open_to if source not in named]
 
 
 def _single(images: Sequence[OpenImage]) -> OpenImage | None:
