@@ -8,9 +8,9 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from napari_vstain.core.models.checkpoint import save_checkpoint
-from napari_vstain.core.models.onnx import export_onnx
-from napari_vstain.core.models.receptive_field import receptive_field
+from napari_vstain.core.models.files.checkpoint import save_checkpoint
+from napari_vstain.core.models.files.onnx_file import export_onnx
+from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 from napari_vstain.core.models.unet import DEFAULT_FEATURES, LARGE_FEATURES, UNet
 

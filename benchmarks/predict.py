@@ -22,15 +22,16 @@ import torch
 
 from _networks import Model, cells, fitted_model
 from _report import medians, report, report_machine, seconds
+from napari_vstain.core.arrays import round_up
 from napari_vstain.core.data import create_plate
+from napari_vstain.core.engines import load_engine
+from napari_vstain.core.engines.devices import cpu_threads
 from napari_vstain.core.errors import SettingsError
-from napari_vstain.core.inference.cells import Area
-from napari_vstain.core.inference.engines import load_engine
-from napari_vstain.core.inference.engines.devices import cpu_threads
 from napari_vstain.core.inference.predictor import Predictor, load_predictor
 from napari_vstain.core.inference.streaming import Stream, TileDone
 from napari_vstain.core.jobs import EventKind, FinishReason, Job
-from napari_vstain.core.models.padding import reflect_pad, round_up
+from napari_vstain.core.tiling.padding import reflect_pad
+from napari_vstain.core.tiling.tile_queue import Area
 
 HERE = Path(__file__).parent
 CORES = cpu_threads(None)

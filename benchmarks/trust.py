@@ -17,12 +17,13 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
 from _report import report, report_machine
-from napari_vstain.core.data import ImportSettings, open_dataset, run_import, simulate_plate
+from napari_vstain.core.data import ImportSettings, open_dataset, run_import
 from napari_vstain.core.inference.predictor import load_predictor
-from napari_vstain.core.inference.trust import novelty
 from napari_vstain.core.models.split import Split
+from napari_vstain.core.novelty import novelty
 from napari_vstain.core.preprocessing import image_statistics
 from napari_vstain.core.progress import Progress
+from napari_vstain.core.simulation import simulate_plate
 from napari_vstain.core.training import TrainSettings, run
 from napari_vstain.core.workspace import Workspace
 

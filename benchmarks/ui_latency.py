@@ -189,7 +189,7 @@ def unseen(desk: Any, image: Any) -> Any:
     """Start a prediction that no layer shows."""
     import numpy as np
 
-    from napari_vstain.core.inference.cells import Area
+    from napari_vstain.core.tiling.tile_queue import Area
 
     outputs = {"stain": np.zeros((1, 1, 1, *image.shape), np.float32)}
     return desk.session.stream([image], "YX", outputs, Area(), Area())
@@ -214,7 +214,7 @@ def make_study(folder: Path) -> tuple[Path, Path]:
 
     script = (
         "import sys; from pathlib import Path; from _networks import fitted_model;"
-        "from napari_vstain.core.data import simulate_plate; from napari_vstain.core.workspace import Workspace;"
+        "from napari_vstain.core.simulation import simulate_plate; from napari_vstain.core.workspace import Workspace;"
         "folder = Path(sys.argv[1]); study = Workspace.create(folder / 'study');"
         f"simulate_plate(study.new_dataset('cells'), fields={FIELDS}, size={STUDY_PX});"
         "print(fitted_model('default', folder).checkpoint)"

@@ -22,7 +22,7 @@ def main() -> None:
     """Train on the sample plate and take a picture at each step."""
     import napari
 
-    from napari_vstain.core.data import simulate_plate
+    from napari_vstain.core.simulation import simulate_plate
     from napari_vstain.core.workspace import Workspace
 
     IMAGES.mkdir(exist_ok=True)

@@ -98,7 +98,7 @@ def booby_trapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 @pytest.fixture(scope="session")
 def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six simulated fields."""
-    from napari_vstain.core.data import simulate_plate
+    from napari_vstain.core.simulation import simulate_plate
 
     return simulate_plate(tmp_path_factory.mktemp("plate") / "cells.zarr", wells=("A/1", "B/2"), fields=3, size=160)
 

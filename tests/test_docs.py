@@ -25,9 +25,10 @@ def test_the_python_page_runs(tmp_path):
 
 def test_the_example_of_lazy_prediction_runs(tmp_path):
     make = (
-        "import shutil, napari_vstain as v\nfrom napari_vstain.core.data import simulate_plate\n"
+        "import shutil, napari_vstain as v\nfrom napari_vstain.core.simulation import simulate_plate\n"
         "from napari_vstain.core.models import ModelSpec, OutputSpec\n"
-        "from napari_vstain.core.models.onnx import export_onnx\nfrom napari_vstain.core.models.unet import UNet\n"
+        "from napari_vstain.core.models.files.onnx_file import export_onnx\n"
+        "from napari_vstain.core.models.unet import UNet\n"
         "from napari_vstain.core.models.spec import Statistics\n"
         "simulate_plate('plate.zarr', fields=1, size=640)\n"
         "numbers = Statistics(mean=4000, std=900, median=4000, iqr=900)\n"

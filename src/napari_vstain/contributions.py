@@ -45,8 +45,8 @@ def read_first_position(path: str | Sequence[str]) -> list[LayerData]:
 
 def sample_plate(progress: "Progress | None" = None) -> list[LayerData]:
     """Return the first position of the simulated plate, which is made once, among the user's caches: 8 s."""
-    from napari_vstain.core.data import simulate_plate
     from napari_vstain.core.files import cache_folder
+    from napari_vstain.core.simulation import simulate_plate
     from napari_vstain.core.workspace import Workspace
 
     workspace = Workspace.create(cache_folder("sample"))
@@ -112,7 +112,7 @@ def _measured_limits(level: Any) -> tuple[float, float]:
 def _is_ours(folder: Path) -> bool:
     if not any((folder / name).is_file() for name in ("zarr.json", ".zattrs")):
         return False
-    from napari_vstain.core.data.nodes import ome_attributes, read_attributes
+    from napari_vstain.core.data.zarr_groups import ome_attributes, read_attributes
     from napari_vstain.core.errors import DatasetError
 
     try:

@@ -14,7 +14,7 @@ from napari_vstain.core.workspace import Workspace
 
 @pytest.fixture(scope="module")
 def plate(tmp_path_factory):
-    from napari_vstain.core.data import simulate_plate
+    from napari_vstain.core.simulation import simulate_plate
 
     return simulate_plate(tmp_path_factory.mktemp("plate") / "cells.zarr", wells=("A/1", "B/2"), fields=2, size=64)
 
@@ -209,7 +209,8 @@ def test_what_fails_leaves_no_link_that_the_workspace_would_open_next(plate, tmp
 
 
 def test_patches_fit_small_images_unless_a_size_is_asked_for(tmp_path):
-    from napari_vstain.core.data import open_dataset, simulate_plate
+    from napari_vstain.core.data import open_dataset
+    from napari_vstain.core.simulation import simulate_plate
 
     workspace = Workspace.create(tmp_path / "study")
     path = simulate_plate(workspace.new_dataset("small"), wells=("A/1", "B/2", "C/3"), fields=1, size=64)

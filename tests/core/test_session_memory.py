@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from napari_vstain.core.inference.elsewhere import Elsewhere
+from napari_vstain.core.models.files.model_notes import Elsewhere
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 from napari_vstain.core.session import Model, Session, recall_model, remember_model
 from napari_vstain.core.workspace import Workspace

@@ -79,7 +79,7 @@ def test_the_statistics_are_those_of_the_files(study, images):
 
 
 def test_the_run_has_a_checkpoint_that_says_what_it_is(study):
-    from napari_vstain.core.models.checkpoint import load_spec
+    from napari_vstain.core.models.files.checkpoint import load_spec
 
     spec = load_spec(study.experiment("first").run().checkpoint)
     assert spec.sources == ("phase",)

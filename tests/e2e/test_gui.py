@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from napari_vstain.cli import main
-from napari_vstain.core.data import simulate_plate
+from napari_vstain.core.simulation import simulate_plate
 from napari_vstain.core.workspace import Workspace
 
 

@@ -29,10 +29,10 @@ from napari_vstain.core.errors import VstainError
 from napari_vstain.core.evaluation import EvaluateSettings
 from napari_vstain.core.inference import PredictSettings
 from napari_vstain.core.inference import run as predict
-from napari_vstain.core.models.checkpoint import KEY, save_checkpoint
+from napari_vstain.core.models.files.checkpoint import KEY, save_checkpoint
+from napari_vstain.core.models.files.onnx_file import METADATA_KEY, export_onnx
 from napari_vstain.core.models.networks import network_config
-from napari_vstain.core.models.onnx import METADATA_KEY, export_onnx
-from napari_vstain.core.models.receptive_field import receptive_field
+from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 from napari_vstain.core.models.unet import UNet
 from napari_vstain.core.preprocessing import PreprocessSettings

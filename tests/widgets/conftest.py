@@ -11,9 +11,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network that says all a model says of itself."""
     import torch
 
-    from napari_vstain.core.models.checkpoint import save_checkpoint
+    from napari_vstain.core.models.files.checkpoint import save_checkpoint
     from napari_vstain.core.models.networks import network_config
-    from napari_vstain.core.models.receptive_field import receptive_field
+    from napari_vstain.core.models.receptive_field.measure import receptive_field
     from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
     from napari_vstain.core.models.unet import UNet
 

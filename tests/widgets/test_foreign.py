@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from napari_vstain.core.inference.elsewhere import Elsewhere, fixed_numbers, lacking
+from napari_vstain.core.models.files.model_notes import Elsewhere, fixed_numbers, lacking
 from napari_vstain.core.models.spec import Normalization
 from napari_vstain.core.session import PredictorCache, chosen_model, load_model
 from napari_vstain.widgets.predict import PredictSection

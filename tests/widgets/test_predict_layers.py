@@ -35,7 +35,7 @@ def other(tmp_path, checkpoint):
     """Another model of the same stain."""
     import torch
 
-    from napari_vstain.core.models.checkpoint import load_checkpoint, save_checkpoint
+    from napari_vstain.core.models.files.checkpoint import load_checkpoint, save_checkpoint
 
     spec, network = load_checkpoint(checkpoint)
     with torch.no_grad():

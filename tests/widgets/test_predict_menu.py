@@ -164,7 +164,7 @@ def test_a_batch_needs_a_workspace_and_a_dataset(section, desk, plate, field):
 @pytest.fixture
 def coarse(tmp_path, checkpoint, plate):
     """The model, as if it were trained on pixels twice as large as the plate's."""
-    from napari_vstain.core.models.checkpoint import load_checkpoint, save_checkpoint
+    from napari_vstain.core.models.files.checkpoint import load_checkpoint, save_checkpoint
 
     spec, network = load_checkpoint(checkpoint)
     z, y, x = next(iter(open_dataset(plate).positions.values())).spacing_um
@@ -206,7 +206,7 @@ def viscy(real_data: Path) -> Path:
 
 @pytest.mark.real_data("viscy_unet2d")
 def test_a_viscy_checkpoint_predicts_in_the_dock_what_it_predicts_without(desk, qtbot, viscy):
-    from napari_vstain.core.inference.elsewhere import Elsewhere
+    from napari_vstain.core.models.files.model_notes import Elsewhere
 
     source = np.load(viscy / "reference.npz")["source"][0]  # (C, Z, Y, X) of one slice, or (C, Y, X)
     section = PredictSection(desk)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from napari_vstain.core.inference.elsewhere import Elsewhere
+from napari_vstain.core.models.files.model_notes import Elsewhere
 from napari_vstain.core.session import Opened, load_model, recall_model, remember_model
 from napari_vstain.widgets.predict import PredictSection
 

@@ -86,7 +86,7 @@ def test_a_training_has_the_split_that_was_chosen_and_what_flatters_is_said(desk
 
 
 def test_a_plate_of_one_position_says_that_it_validates_on_what_it_learned(desk, qtbot, tmp_path):
-    from napari_vstain.core.data import simulate_plate
+    from napari_vstain.core.simulation import simulate_plate
 
     section = TrainSection(desk)
     qtbot.addWidget(section)

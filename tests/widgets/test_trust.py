@@ -15,8 +15,8 @@ PATIENCE_MS = 120_000
 @pytest.fixture(scope="session")
 def picky(tmp_path_factory, checkpoint):
     """A checkpoint whose model was calibrated on smooth images of 0.2 µm a pixel."""
-    from napari_vstain.core.inference.trust import calibrate
-    from napari_vstain.core.models.checkpoint import load_checkpoint, save_checkpoint
+    from napari_vstain.core.models.files.checkpoint import load_checkpoint, save_checkpoint
+    from napari_vstain.core.novelty import calibrate
 
     spec, network = load_checkpoint(checkpoint)
     spec = spec.model_copy(update={"spacing_um": (1.0, 0.2, 0.2)})

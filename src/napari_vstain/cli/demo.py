@@ -128,7 +128,6 @@ def prepare_folder(folder: Path, settings: DemoSettings, *, overwrite: bool) -> 
 
 def run_demo(settings: DemoSettings, workspace: Workspace, progress: Progress) -> DemoResult:
     """Simulate, preprocess, train, predict, evaluate, export and draw."""
-    from napari_vstain.core.data import simulate_plate
     from napari_vstain.core.deployment import ExportSettings
     from napari_vstain.core.deployment import run as export
     from napari_vstain.core.evaluation import EvaluateSettings
@@ -137,6 +136,7 @@ def run_demo(settings: DemoSettings, workspace: Workspace, progress: Progress) -
     from napari_vstain.core.inference import run as predict
     from napari_vstain.core.preprocessing import PreprocessSettings
     from napari_vstain.core.preprocessing import run as preprocess
+    from napari_vstain.core.simulation import simulate_plate
     from napari_vstain.core.training import TrainSettings
     from napari_vstain.core.training import run as train
 

@@ -7,11 +7,11 @@ from weakref import ref
 from qtpy.QtCore import QObject, QTimer
 
 from napari_vstain.core.inference.augment import Augmentation, uncertainties
-from napari_vstain.core.inference.cells import Area
 from napari_vstain.core.inference.streaming import TileDone
 from napari_vstain.core.jobs import Job, JobStatus
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.session import Live, Session
+from napari_vstain.core.tiling.tile_queue import Area
 from napari_vstain.widgets.compat import full_resolution
 from napari_vstain.widgets.layers.book import Book
 from napari_vstain.widgets.layers.predictions import Canvases, Predictions

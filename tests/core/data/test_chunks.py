@@ -23,7 +23,7 @@ LAYOUTS = {
 def stored(path, layout, **config):
     """Write (1, 2, 1, 64, 64) in chunks of 16 px, of which the first channel is half zero."""
     from napari_vstain.core.data.ngff import image_attributes
-    from napari_vstain.core.data.nodes import create_group
+    from napari_vstain.core.data.zarr_groups import create_group
 
     options = LAYOUTS[layout]
     version = "0.4" if "zarr_format" in options else "0.5"

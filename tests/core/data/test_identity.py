@@ -10,10 +10,11 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_vstain.core.data import create_plate, open_dataset, simulate_plate
+from napari_vstain.core.data import create_plate, open_dataset
 from napari_vstain.core.data.identity import SETTLED_S, Identity, as_record, identify, is_still, token_in
 from napari_vstain.core.data.importing import ImportSettings, run_import
 from napari_vstain.core.progress import Progress
+from napari_vstain.core.simulation import simulate_plate
 from napari_vstain.core.workspace import Workspace
 
 digests = st.sampled_from(["", "a", "b"])

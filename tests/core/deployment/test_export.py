@@ -13,17 +13,17 @@ from torch import nn
 
 from napari_vstain.core.data import create_plate, open_dataset, record
 from napari_vstain.core.deployment import ExportSettings, run
-from napari_vstain.core.deployment import check as checking
+from napari_vstain.core.deployment import agreement as checking
 from napari_vstain.core.deployment.example import example
 from napari_vstain.core.errors import ModelError, WorkspaceError
 from napari_vstain.core.evaluation import EvaluateSettings
 from napari_vstain.core.evaluation import run as evaluate
 from napari_vstain.core.inference.predictor import load_predictor
 from napari_vstain.core.models import Dimensions, ModelSpec, Normalization, OutputSpec, Statistics
-from napari_vstain.core.models.checkpoint import load_checkpoint, save_checkpoint
+from napari_vstain.core.models.files.checkpoint import load_checkpoint, save_checkpoint
+from napari_vstain.core.models.files.onnx_file import read_spec, trace_network
 from napari_vstain.core.models.networks import build_network
-from napari_vstain.core.models.onnx import read_spec, trace_network
-from napari_vstain.core.models.receptive_field import receptive_field
+from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.preprocessing import image_statistics
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
 from napari_vstain.core.workspace import Workspace
@@ -211,7 +211,7 @@ def test_a_file_that_computes_something_else_is_refused_and_leaves_nothing(works
     network, spec = model()
     trained(workspace, network, spec)
     other, _ = model(seed=1)
-    monkeypatch.setattr("napari_vstain.core.models.onnx.trace_network", _tracing(other))
+    monkeypatch.setattr("napari_vstain.core.models.files.onnx_file.trace_network", _tracing(other))
     with pytest.raises(ModelError, match="differs from the network by"):
         export(workspace)
     assert list((workspace.root / "deployment" / "first").iterdir()) == []

@@ -12,9 +12,9 @@ from napari_vstain.core.evaluation import run as evaluate
 from napari_vstain.core.inference import PredictSettings
 from napari_vstain.core.inference import run as predict
 from napari_vstain.core.models import ModelSpec, OutputSpec, Statistics
-from napari_vstain.core.models.checkpoint import save_checkpoint
+from napari_vstain.core.models.files.checkpoint import save_checkpoint
 from napari_vstain.core.models.networks import build_network
-from napari_vstain.core.models.receptive_field import receptive_field
+from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
 

@@ -10,7 +10,7 @@ from napari_vstain.core.errors import DatasetError, WorkspaceError
 from napari_vstain.core.evaluation import COLUMNS, METRICS, EvaluateSettings, fit_baseline, image_metrics, run
 from napari_vstain.core.evaluation.table import read_table
 from napari_vstain.core.models import ModelSpec, OutputSpec, Statistics
-from napari_vstain.core.models.checkpoint import load_spec, save_checkpoint
+from napari_vstain.core.models.files.checkpoint import load_spec, save_checkpoint
 from napari_vstain.core.models.networks import build_network
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
 from napari_vstain.core.workspace import Workspace

@@ -94,7 +94,7 @@ def result_of(stage, root):
         assert any((study / "datasets").glob("*.sidecar/*import*.yml")) or stage == "preprocess"
         return files_of(store)
     if stage == "train":
-        from napari_vstain.core.models.checkpoint import load_checkpoint
+        from napari_vstain.core.models.files.checkpoint import load_checkpoint
         from napari_vstain.core.workspace import Workspace
 
         run = Workspace.open(study).experiment("first").run()

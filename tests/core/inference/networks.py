@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_vstain.core.inference.engines import OutOfMemory
+from napari_vstain.core.engines import OutOfMemory
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 
 torch.set_num_threads(1)

@@ -12,9 +12,9 @@ from napari_vstain.core.errors import ChannelError, ModelError, StorageError, Vs
 from napari_vstain.core.inference import PredictSettings, load_predictor, run
 from napari_vstain.core.progress import Progress
 
+from ..models.files.test_model_notes import onnx_file
 from .networks import TinyUNet, noise, relative_rms
 from .plates import KEYS, Counting, predictor_of, workspace_with
-from .test_elsewhere import onnx_file
 
 __all__ = ["onnx_file"]
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from napari_vstain.core.errors import ModelError
-from napari_vstain.core.inference import load_predictor, running
-from napari_vstain.core.models.checkpoint import save_checkpoint
+from napari_vstain.core.inference import load_predictor
+from napari_vstain.core.inference import runner as running
+from napari_vstain.core.models.files.checkpoint import save_checkpoint
+from napari_vstain.core.models.files.onnx_file import export_onnx
 from napari_vstain.core.models.networks import build_network
-from napari_vstain.core.models.onnx import export_onnx
-from napari_vstain.core.models.receptive_field import receptive_field
+from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 
 from .networks import noise, relative_rms

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_vstain.core.inference.pipeline import Writer, read_ahead, writing_behind
+from napari_vstain.core.inference.to_disk.pipeline import Writer, read_ahead, writing_behind
 
 PATIENCE_S = 60
 

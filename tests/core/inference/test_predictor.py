@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_vstain.core.arrays import round_up
 from napari_vstain.core.errors import ChannelError, DatasetError, TilingError
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.windows import window_starts
-from napari_vstain.core.models.padding import reflect_pad, round_up
 from napari_vstain.core.models.spec import OutputSpec
+from napari_vstain.core.tiling.padding import reflect_pad
+from napari_vstain.core.tiling.z_windows import window_starts
 
 from .networks import CentreSlice, TinyUNet, TorchEngine, TwoHeads, noise, relative_rms, spec_of
 

@@ -12,8 +12,9 @@ import tifffile
 
 from napari_vstain.core.data import identity, open_dataset, recorded
 from napari_vstain.core.errors import ChannelError, DatasetError, SettingsError, StorageError
-from napari_vstain.core.inference import PredictSettings, position_store, run
-from napari_vstain.core.inference.batch import PositionPredicted
+from napari_vstain.core.inference import PredictSettings, run
+from napari_vstain.core.inference.to_disk import position_store
+from napari_vstain.core.inference.to_disk.batch import PositionPredicted
 from napari_vstain.core.models.spec import OutputSpec
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
 

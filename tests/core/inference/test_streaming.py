@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from napari_vstain.core.inference.image_source import ChannelStack
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.sources import ChannelStack
 from napari_vstain.core.inference.streaming import Area, Stream, TileDone, Unlike, predict_stream
-from napari_vstain.core.inference.trust import calibrate
 from napari_vstain.core.jobs import Job
+from napari_vstain.core.novelty import calibrate
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
 
 from .networks import TinyUNet, TorchEngine, noise, spec_of

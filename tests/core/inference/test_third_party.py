@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from napari_vstain.core.data import open_dataset
 from napari_vstain.core.errors import ModelError
 from napari_vstain.core.inference import Elsewhere, PredictSettings, load_predictor, run
-from napari_vstain.core.models.foreign import foreign_spec
+from napari_vstain.core.models.files.third_party import foreign_spec
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
 from napari_vstain.core.workspace import Workspace
 
@@ -262,7 +262,7 @@ def test_what_a_graph_does_not_tell_is_never_called_exact(tmp_path):
 
 
 def test_a_loop_without_end_is_refused_in_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_vstain.core.models.graph_run.LIMIT_S", 0.3)
+    monkeypatch.setattr("napari_vstain.core.models.receptive_field.graph_run.LIMIT_S", 0.3)
     began = time.monotonic()
     with pytest.raises(ModelError, match="may have no end"):
         foreign_spec(endless(tmp_path / "loop.onnx"), ["Phase"], ["Nuclei"])

@@ -9,9 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 from napari_vstain.core.errors import ModelError
-from napari_vstain.core.models.layer_walk import walk_layers
-from napari_vstain.core.models.probe import probe
-from napari_vstain.core.models.receptive_field import ReceptiveField, UnknownLayer, receptive_field
+from napari_vstain.core.models.receptive_field.field import ReceptiveField, UnknownLayer
+from napari_vstain.core.models.receptive_field.gradient_probe import probe
+from napari_vstain.core.models.receptive_field.layer_walk import walk_layers
+from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.models.spec import Dimensions, ModelSpec, OutputSpec
 from napari_vstain.core.models.unet import DEFAULT_FEATURES, LARGE_FEATURES, UNet
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from napari_vstain.core.data import create_plate, open_dataset
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.inference.normalize import Scaling
-from napari_vstain.core.training.loading import TrainingBatches, ValidationBatches, made_ahead, to_batch
+from napari_vstain.core.training.patch_loader import TrainingBatches, ValidationBatches, made_ahead, to_batch
 from napari_vstain.core.training.patch_settings import PatchSettings
 from napari_vstain.core.training.patches import PatchReader, Place, Stack
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_vstain.core.errors import BusyError, ModelError, SettingsError, StorageError, VstainError, WorkspaceError
-from napari_vstain.core.models.checkpoint import load_checkpoint
+from napari_vstain.core.models.files.checkpoint import load_checkpoint
 from napari_vstain.core.owners import Owner
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.run_status import RunState, RunStatus, read_status, write_status

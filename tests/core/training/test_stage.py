@@ -16,8 +16,8 @@ from napari_vstain.core.data import open_dataset
 from napari_vstain.core.errors import ChannelError, DatasetError, ModelError, SettingsError, VstainError
 from napari_vstain.core.inference import load_predictor
 from napari_vstain.core.jobs import FinishReason, Job
-from napari_vstain.core.models.checkpoint import load_checkpoint
-from napari_vstain.core.models.onnx import export_onnx
+from napari_vstain.core.models.files.checkpoint import load_checkpoint
+from napari_vstain.core.models.files.onnx_file import export_onnx
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.settings import resolve
 from napari_vstain.core.training import BatchLoss, EpochLosses, TrainSettings, run

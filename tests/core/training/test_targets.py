@@ -7,16 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_vstain.core.data import open_dataset, simulate_plate
+from napari_vstain.core.data import open_dataset
 from napari_vstain.core.data.plate import create_plate
 from napari_vstain.core.errors import DatasetError, SettingsError
 from napari_vstain.core.evaluation import EvaluateSettings
 from napari_vstain.core.evaluation import run as evaluate
 from napari_vstain.core.inference import PredictSettings
 from napari_vstain.core.inference import run as predict
-from napari_vstain.core.models.checkpoint import load_checkpoint
+from napari_vstain.core.models.files.checkpoint import load_checkpoint
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import resolve
+from napari_vstain.core.simulation import simulate_plate
 from napari_vstain.core.training import TrainSettings, run
 from napari_vstain.core.training.data import PatchDataModule
 from napari_vstain.core.training.targets import Brightness, TargetNormalization, brightness, choose

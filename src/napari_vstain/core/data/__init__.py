@@ -1,4 +1,4 @@
-"""Images on disk: plates, positions and images in OME-Zarr, how they are imported, and a simulated sample.
+"""Images on disk: plates, positions and images in OME-Zarr, and how they are imported.
 
 Importing this loads neither zarr nor dask.
 """
@@ -14,16 +14,14 @@ from napari_vstain.core.lazy import lazily
 if TYPE_CHECKING:
     from napari_vstain.core.data.importing import ImportResult, ImportSettings, run_import
     from napari_vstain.core.data.plate import NewPosition, PlateWriter, create_plate
-    from napari_vstain.core.data.simulation import simulate_plate
 
 _LAZY = {
-    "ImportResult": "importing",
-    "ImportSettings": "importing",
-    "NewPosition": "plate",
-    "PlateWriter": "plate",
-    "create_plate": "plate",
-    "run_import": "importing",
-    "simulate_plate": "simulation",
+    "ImportResult": "core.data.importing",
+    "ImportSettings": "core.data.importing",
+    "NewPosition": "core.data.plate",
+    "PlateWriter": "core.data.plate",
+    "create_plate": "core.data.plate",
+    "run_import": "core.data.importing",
 }
 
 __all__ = [
@@ -40,7 +38,6 @@ __all__ = [
     "record",
     "recorded",
     "run_import",
-    "simulate_plate",
     "write_pixels",
 ]
 

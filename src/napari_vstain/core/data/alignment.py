@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_vstain.core.data.pixels import TCZYX
+from napari_vstain.core.arrays import TCZYX
 from napari_vstain.core.data.registration import Shift, find_shift
-from napari_vstain.core.data.sources import Source, check_channel
+from napari_vstain.core.data.source_files import Source, check_channel
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.progress import Progress
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from napari_vstain.core.data.nodes import read_attributes, refuse_read_only, write_attribute
+from napari_vstain.core.data.zarr_groups import read_attributes, refuse_read_only, write_attribute
 from napari_vstain.core.errors import DatasetError, StorageError
 from napari_vstain.core.files import write_text
 from napari_vstain.core.locks import locked

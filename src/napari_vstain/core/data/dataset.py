@@ -9,8 +9,8 @@ from typing import Any
 
 from napari_vstain.core.data.attributes import AttributeStore
 from napari_vstain.core.data.containment import inside
-from napari_vstain.core.data.nodes import is_node, ome_attributes, read_attributes
 from napari_vstain.core.data.position import Position
+from napari_vstain.core.data.zarr_groups import is_node, ome_attributes, read_attributes
 from napari_vstain.core.errors import ChannelError, DatasetError
 from napari_vstain.core.files import reading
 from napari_vstain.core.left_out import LeftOut

@@ -17,8 +17,8 @@ from uuid import uuid4
 import numpy as np
 
 from napari_vstain.core.data.attributes import OURS
-from napari_vstain.core.data.nodes import read_attributes
 from napari_vstain.core.data.position import Position
+from napari_vstain.core.data.zarr_groups import read_attributes
 
 TOKEN = "token"
 """The key, in our attributes of a dataset and of each position, of what was written when it was made."""

@@ -9,16 +9,16 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
+from napari_vstain.core.arrays import Image, Limits
 from napari_vstain.core.data.alignment import Alignment, align
 from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION
 from napari_vstain.core.data.building import building
 from napari_vstain.core.data.chunks import WHOLE
 from napari_vstain.core.data.identity import TOKEN
-from napari_vstain.core.data.ngff import Limits
 from napari_vstain.core.data.pattern import FilePattern, shown
-from napari_vstain.core.data.pixels import Image, PixelWriter, writing_pixels
+from napari_vstain.core.data.pixels import PixelWriter, writing_pixels
 from napari_vstain.core.data.plate import PlateWriter, create_plate
-from napari_vstain.core.data.sources import Source, gather_sources, notes_on
+from napari_vstain.core.data.source_files import Source, gather_sources, notes_on
 from napari_vstain.core.data.tiff import Stated
 from napari_vstain.core.left_out import LeftOut
 from napari_vstain.core.progress import Progress

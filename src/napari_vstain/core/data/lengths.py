@@ -3,8 +3,7 @@
 import math
 from collections.abc import Sequence
 
-Spacing = tuple[float | None, float, float]
-"""Size of a voxel in micrometres, (Z, Y, X); Z is None where a stack does not say how far its slices lie apart."""
+from napari_vstain.core.arrays import Spacing
 
 LIKELY_UM = (0.005, 25.0)
 """Sizes of a pixel that light microscopes make; 72 dots an inch, a screen's resolution, are 353 µm."""

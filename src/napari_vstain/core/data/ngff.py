@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_vstain.core.data.lengths import Spacing, as_number, drawn, micrometres_in
+from napari_vstain.core.arrays import Limits, Spacing
+from napari_vstain.core.data.lengths import as_number, drawn, micrometres_in
 from napari_vstain.core.data.ngff_axes import AXES, axes_of
 from napari_vstain.core.errors import DatasetError
 
 ZYX = tuple[float, float, float]
-Limits = tuple[float, float]
 
 _COLOURS = {
     "0000FF": ("dapi", "hoechst", "bfp", "cfp", "nucle"),

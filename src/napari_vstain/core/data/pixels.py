@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_vstain.core.arrays import TCZYX, Image
 from napari_vstain.core.data.ngff_axes import AXES
-from napari_vstain.core.data.nodes import check_codecs
+from napari_vstain.core.data.zarr_groups import check_codecs
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.files import reading
 
 if TYPE_CHECKING:
     import zarr
 
-TCZYX = tuple[int, int, int, int, int]
-Image = npt.NDArray[Any]
 PixelWriter = Callable[[Image, Sequence[int]], None]
 """Writes pixels, (T, C, Z, Y, X), from a start on."""
 PENDING = 16

@@ -11,19 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from napari_vstain.core.data import nodes
+from napari_vstain.core.arrays import TCZYX, Limits, Spacing
+from napari_vstain.core.data import zarr_groups as nodes
 from napari_vstain.core.data.dataset import open_dataset
 from napari_vstain.core.data.identity import new_token
-from napari_vstain.core.data.lengths import Spacing
-from napari_vstain.core.data.ngff import (
-    ZYX,
-    Limits,
-    image_attributes,
-    plate_attributes,
-    well_attributes,
-)
+from napari_vstain.core.data.ngff import ZYX, image_attributes, plate_attributes, well_attributes
 from napari_vstain.core.data.ngff_axes import AXES
-from napari_vstain.core.data.pixels import TCZYX
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.files import writing
 

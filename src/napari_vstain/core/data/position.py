@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_vstain.core.arrays import TCZYX, Image, Limits, Spacing
 from napari_vstain.core.data.attributes import AttributeStore, recorded
 from napari_vstain.core.data.channel_names import told_apart
 from napari_vstain.core.data.chunks import WHOLE, count_missing
 from napari_vstain.core.data.containment import inside
-from napari_vstain.core.data.lengths import Spacing
-from napari_vstain.core.data.ngff import ZYX, ImageMetadata, Limits, parse_image
-from napari_vstain.core.data.nodes import ome_attributes, read_attributes
-from napari_vstain.core.data.pixels import TCZYX, Image, Pixels
+from napari_vstain.core.data.ngff import ZYX, ImageMetadata, parse_image
+from napari_vstain.core.data.pixels import Pixels
+from napari_vstain.core.data.zarr_groups import ome_attributes, read_attributes
 from napari_vstain.core.errors import ChannelError, DatasetError
 from napari_vstain.core.files import reading
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from napari_vstain.core.data.attributes import OURS, recorded
 from napari_vstain.core.data.dataset import Dataset, open_dataset
-from napari_vstain.core.data.nodes import ome_attributes, read_attributes
 from napari_vstain.core.data.position import Position
+from napari_vstain.core.data.zarr_groups import ome_attributes, read_attributes
 from napari_vstain.core.errors import DatasetError
 
 STORE = "predictions"

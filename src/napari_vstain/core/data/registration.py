@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_vstain.core.data.pixels import Image
+from napari_vstain.core.arrays import Image
 
 LEAST_CORRELATION = 0.15
 """Below this, the structures of two channels have so little in common that a shift means nothing."""

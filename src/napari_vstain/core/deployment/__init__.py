@@ -10,7 +10,11 @@ from napari_vstain.core.lazy import lazily
 if TYPE_CHECKING:
     from napari_vstain.core.deployment.stage import ExportResult, ExportSettings, run
 
-_LAZY = {"ExportResult": "stage", "ExportSettings": "stage", "run": "stage"}
+_LAZY = {
+    "ExportResult": "core.deployment.stage",
+    "ExportSettings": "core.deployment.stage",
+    "run": "core.deployment.stage",
+}
 
 __all__ = ["ExportResult", "ExportSettings", "run"]
 

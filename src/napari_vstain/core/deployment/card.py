@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_vstain.core.deployment.check import LIMIT, Difference
+from napari_vstain.core.deployment.agreement import LIMIT, Difference
 from napari_vstain.core.deployment.example import example
 from napari_vstain.core.models import Dimensions, ModelSpec, OutputKind
 from napari_vstain.core.models.split import Split

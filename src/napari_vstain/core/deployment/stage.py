@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from napari_vstain.core.data import open_dataset
+from napari_vstain.core.deployment.agreement import Difference, Sample, check, compare, generated_samples, real_sample
 from napari_vstain.core.deployment.card import model_card
-from napari_vstain.core.deployment.check import Difference, Sample, check, compare, generated_samples, real_sample
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.experiments import Experiment, Run
 from napari_vstain.core.files import atomically, write_text
@@ -70,8 +70,8 @@ def run(settings: ExportSettings, workspace: Workspace, progress: Progress) -> E
     WorkspaceError
         When the experiment has no such run, or the name cannot be a file's.
     """
-    from napari_vstain.core.models.checkpoint import load_checkpoint
-    from napari_vstain.core.models.onnx import export_onnx
+    from napari_vstain.core.models.files.checkpoint import load_checkpoint
+    from napari_vstain.core.models.files.onnx_file import export_onnx
 
     experiment = workspace.experiment(settings.experiment)
     chosen = experiment.run(settings.run)

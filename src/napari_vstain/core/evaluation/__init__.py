@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from napari_vstain.core.evaluation.table import COLUMNS, read_table
 
 _LAZY = {
-    "COLUMNS": "table",
-    "METRICS": "definitions",
-    "Baseline": "baseline",
-    "Definitions": "definitions",
-    "EvaluateResult": "stage",
-    "EvaluateSettings": "stage",
-    "Headline": "summary",
-    "Means": "summary",
-    "fit_baseline": "baseline",
-    "headlines": "summary",
-    "image_metrics": "intensity",
-    "metric_table": "definitions",
-    "read_table": "table",
-    "run": "stage",
-    "summarize": "summary",
+    "COLUMNS": "core.evaluation.table",
+    "METRICS": "core.evaluation.definitions",
+    "Baseline": "core.evaluation.baseline",
+    "Definitions": "core.evaluation.definitions",
+    "EvaluateResult": "core.evaluation.stage",
+    "EvaluateSettings": "core.evaluation.stage",
+    "Headline": "core.evaluation.summary",
+    "Means": "core.evaluation.summary",
+    "fit_baseline": "core.evaluation.baseline",
+    "headlines": "core.evaluation.summary",
+    "image_metrics": "core.evaluation.intensity",
+    "metric_table": "core.evaluation.definitions",
+    "read_table": "core.evaluation.table",
+    "run": "core.evaluation.stage",
+    "summarize": "core.evaluation.summary",
 }
 
 __all__ = [

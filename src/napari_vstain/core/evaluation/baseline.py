@@ -5,16 +5,14 @@ A model has learnt something only when it beats this.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_vstain.core.arrays import Float, Image
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.evaluation.strips import Strips, strips
 
-Array = npt.NDArray[Any]
-Float = npt.NDArray[np.float64]
 SIGMAS_PX = (2.0, 4.0, 8.0)
 _TRUNCATE = 4.0
 _HALO_PX = int(_TRUNCATE * max(SIGMAS_PX) + 0.5)
@@ -28,7 +26,7 @@ class Baseline:
     coefficients: Float
     """(1 + C (1 + S), targets): the constant, then for each of C sources itself and its S standard deviations."""
 
-    def predict(self, source: Array, threads: int | None = None) -> npt.NDArray[np.float32]:
+    def predict(self, source: Image, threads: int | None = None) -> npt.NDArray[np.float32]:
         """Return the prediction in the targets' units, (targets, Z, Y, X), from the sources, (C, Z, Y, X).
 
         Pixels whose features are not finite are NaN.
@@ -46,7 +44,7 @@ class Baseline:
         return prediction
 
 
-def fit_baseline(pairs: Iterable[tuple[Array, Array]], threads: int | None = None) -> Baseline:
+def fit_baseline(pairs: Iterable[tuple[Image, Image]], threads: int | None = None) -> Baseline:
     """Return the least squares of the targets on the sources' features, over all pairs, in bounded memory.
 
     Parameters
@@ -74,7 +72,7 @@ def fit_baseline(pairs: Iterable[tuple[Array, Array]], threads: int | None = Non
     return Baseline(sums.solution())
 
 
-def features(source: Array, rows: slice = slice(None)) -> Float:
+def features(source: Image, rows: slice = slice(None)) -> Float:
     """Return the features of a slice, (C (1 + S), pixels): each source, then its local standard deviations.
 
     Parameters
@@ -134,7 +132,7 @@ class _Sums:
         return np.concatenate([constant[None], slopes])
 
 
-def _rows(source: Array, target: Array, place: tuple[int, slice]) -> tuple[Float, Float]:
+def _rows(source: Image, target: Image, place: tuple[int, slice]) -> tuple[Float, Float]:
     z, rows = place
     inputs = features(source[:, z], rows)
     targets = target[:, z, rows].reshape(len(target), -1).astype(np.float64)
@@ -142,7 +140,7 @@ def _rows(source: Array, target: Array, place: tuple[int, slice]) -> tuple[Float
     return (inputs, targets) if kept.all() else (inputs[:, kept], targets[:, kept])
 
 
-def _origin(source: Array, target: Array) -> tuple[Float, Float]:
+def _origin(source: Image, target: Image) -> tuple[Float, Float]:
     inputs, targets = _rows(source, target, (source.shape[1] // 2, slice(0, 2 * _HALO_PX)))
     if not inputs.shape[1]:
         return np.zeros(len(inputs)), np.zeros(len(targets))

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_vstain.core.arrays import Image
 from napari_vstain.core.data import Dataset, Position, open_dataset
 from napari_vstain.core.errors import ChannelError, DatasetError, VstainError
 from napari_vstain.core.evaluation.baseline import Baseline, fit_baseline
 from napari_vstain.core.evaluation.intensity import Score, scores
-from napari_vstain.core.evaluation.predictions import SUFFIX, Predictions
+from napari_vstain.core.evaluation.predicted_stores import SUFFIX, Predictions
 from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.evaluation.table import Row
-from napari_vstain.core.evaluation.training import part_of, slices_of, trained_on
+from napari_vstain.core.evaluation.trained_on import part_of, slices_of, trained_on
 from napari_vstain.core.experiments import Experiment
 from napari_vstain.core.left_out import LeftOut, leaving_out
 from napari_vstain.core.models import Normalization, OutputKind
@@ -22,7 +22,6 @@ from napari_vstain.core.preprocessing import usable_statistics
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
 
-Array = npt.NDArray[Any]
 Masks = dict[str, npt.NDArray[np.bool_] | None]
 
 
@@ -106,8 +105,8 @@ class Comparison:
         key: str,
         target: str,
         t: int,
-        truth: Array,
-        guess: Array,
+        truth: Image,
+        guess: Image,
         masks: Masks,
         progress: Progress,
     ) -> Iterator[Row]:
@@ -144,7 +143,7 @@ class Comparison:
 
     def _pairs(
         self, dataset: Dataset, planes: Sequence[tuple[str, int, int]], progress: Progress
-    ) -> Iterator[tuple[Array, Array]]:
+    ) -> Iterator[tuple[Image, Image]]:
         """Yield slices of sources and targets as the model learned them, but for one affine map of all images.
 
         Least squares do not mind that one; but where images were normalized each by itself, so are they here.
@@ -159,15 +158,15 @@ class Comparison:
             yield source, _by_itself(stain, position, self.targets, spec.target_normalization, t)
             progress.advance()
 
-    def _source(self, position: Position, channels: Sequence[str], t: int, z: slice = slice(None)) -> Array:
+    def _source(self, position: Position, channels: Sequence[str], t: int, z: slice = slice(None)) -> Image:
         pixels = position.read(list(channels), t, z)
         return _by_itself(pixels, position, channels, self.predictions.spec.source_normalization, t)
 
-    def _masks(self, truth: Array) -> Masks:
+    def _masks(self, truth: Image) -> Masks:
         return {name: _foreground(truth) if name == "foreground" else None for name in self.settings.masks}
 
 
-def _by_itself(pixels: Array, position: Position, channels: Sequence[str], used: Normalization, t: int) -> Array:
+def _by_itself(pixels: Image, position: Position, channels: Sequence[str], used: Normalization, t: int) -> Image:
     """Return pixels (C, Z, Y, X) normalized by the position's own statistics, unless the level is ``dataset``."""
     if used.level == "dataset":
         return pixels
@@ -182,7 +181,7 @@ def _has_target(position: Position, target: str) -> None:
         raise ChannelError("target channel", target, rule, "evaluate positions where the stain was imaged")
 
 
-def _foreground(truth: Array) -> npt.NDArray[np.bool_]:
+def _foreground(truth: Image) -> npt.NDArray[np.bool_]:
     """Return the pixels above the Otsu threshold of the volume; none when it is constant."""
     from skimage.filters import threshold_otsu
 

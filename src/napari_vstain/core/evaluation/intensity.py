@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from math import inf, log10, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_vstain.core.arrays import Image, Mask
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.evaluation.definitions import METRICS, Definitions
 from napari_vstain.core.evaluation.moments import Moments, Pair, moments, typical
@@ -15,8 +16,6 @@ from napari_vstain.core.evaluation.ranges import data_range
 from napari_vstain.core.evaluation.similarity import Similarity, kernel, similarity
 from napari_vstain.core.evaluation.strips import Strips, strips
 
-Array = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
 NAN = float("nan")
 
 
@@ -30,8 +29,8 @@ class Score(NamedTuple):
 
 
 def image_metrics(
-    target: Array,
-    prediction: Array,
+    target: Image,
+    prediction: Image,
     mask: Mask | None = None,
     definitions: Definitions | None = None,
     threads: int | None = None,
@@ -71,8 +70,8 @@ def image_metrics(
 
 
 def scores(
-    target: Array,
-    prediction: Array,
+    target: Image,
+    prediction: Image,
     masks: Mapping[str, Mask | None],
     definitions: Definitions,
     threads: int | None = None,
@@ -104,8 +103,8 @@ def scores(
 
 
 def _similarity(
-    target: Array,
-    prediction: Array,
+    target: Image,
+    prediction: Image,
     ranges: tuple[float, float],
     masks: Sequence[Mask | None],
     weights: npt.NDArray[np.float64],

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_vstain.core.arrays import Image, Mask
 from napari_vstain.core.evaluation.strips import Strips, finite
 
-Array = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
 NAN = float("nan")
 
 
@@ -83,13 +81,13 @@ class Moments(NamedTuple):
         return float(np.sqrt(max(variance, 0.0)))
 
 
-def typical(target: Array, prediction: Array) -> Pair:
+def typical(target: Image, prediction: Image) -> Pair:
     """Return a value near the middle of each image: sums taken from there lose no digits to a large offset."""
     return Pair(_typical(target), _typical(prediction))
 
 
 def moments(
-    target: Array, prediction: Array, masks: Iterable[Mask | None], shift: Pair, strips: Strips
+    target: Image, prediction: Image, masks: Iterable[Mask | None], shift: Pair, strips: Strips
 ) -> list[Moments]:
     """Return one Moments a mask, over the pixels where both images are finite.
 
@@ -111,7 +109,7 @@ def moments(
     return [reduce(Moments.__or__, column, Moments()) for column in parts]
 
 
-def _moments(target: Array, prediction: Array, selected: Mask | None, shift: Pair) -> Moments:
+def _moments(target: Image, prediction: Image, selected: Mask | None, shift: Pair) -> Moments:
     if selected is not None:
         target, prediction = target[selected], prediction[selected]
     if not target.size:
@@ -138,7 +136,7 @@ def _both(valid: Mask | None, mask: Mask | None, rows: slice) -> Mask | None:
     return mask[rows] if valid is None else mask[rows] & valid
 
 
-def _typical(image: Array) -> float:
+def _typical(image: Image) -> float:
     sample = image[tuple(slice(None, None, max(1, size // 64)) for size in image.shape)].astype(np.float64)
     kept = sample[np.isfinite(sample)]
     return float(kept.mean()) if kept.size else 0.0

@@ -2,16 +2,13 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_vstain.core.arrays import Float, Image, Mask
 from napari_vstain.core.evaluation.strips import Strips, finite
 
-Array = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
-Float = npt.NDArray[np.float64]
 _COLUMNS = 2048
 _LEAST_ROWS = 32
 
@@ -40,8 +37,8 @@ def kernel(window: str) -> Float:
 
 
 def similarity(
-    target: Array,
-    prediction: Array,
+    target: Image,
+    prediction: Image,
     ranges: Sequence[float],
     masks: Sequence[Mask | None],
     weights: Float,
@@ -101,7 +98,7 @@ class _Workspace:
             kept = buffers.workspace = cls(shape, radius)
         return kept
 
-    def similarity(self, target: Array, prediction: Array, ranges: Sequence[float], weights: Float) -> list[Float]:
+    def similarity(self, target: Image, prediction: Image, ranges: Sequence[float], weights: Float) -> list[Float]:
         """Return the SSIM map for each range, (Y - 2 radius, X - 2 radius)."""
         mean_product, mean_squares, covariance, variances = self._local_moments(target, prediction, weights)
         maps = []
@@ -120,7 +117,7 @@ class _Workspace:
                 maps.append(np.divide(ratio, below, out=ratio))
         return maps
 
-    def _local_moments(self, target: Array, prediction: Array, weights: Float) -> tuple[Float, ...]:
+    def _local_moments(self, target: Image, prediction: Image, weights: Float) -> tuple[Float, ...]:
         """Return m_t m_p, m_t² + m_p², the covariance, and the sum of the variances, under the window."""
         images = self.images
         images[0], images[1] = target, prediction

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from napari_vstain.core.data import Dataset, open_dataset
 from napari_vstain.core.evaluation.comparing import Comparison
 from napari_vstain.core.evaluation.definitions import describe
-from napari_vstain.core.evaluation.predictions import Predictions, find_predictions, verdicts
+from napari_vstain.core.evaluation.predicted_stores import Predictions, find_predictions, verdicts
 from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.evaluation.strips import available_cores
 from napari_vstain.core.evaluation.table import to_table, write_table
-from napari_vstain.core.evaluation.training import parts_of, trained_on
+from napari_vstain.core.evaluation.trained_on import parts_of, trained_on
 from napari_vstain.core.left_out import LeftOut, check_left_out
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace

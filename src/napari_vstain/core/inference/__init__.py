@@ -5,31 +5,31 @@ from typing import TYPE_CHECKING
 from napari_vstain.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from napari_vstain.core.inference.cells import Area
-    from napari_vstain.core.inference.elsewhere import Elsewhere
-    from napari_vstain.core.inference.lazy import predict_lazy
+    from napari_vstain.core.inference.image_source import ChannelStack
+    from napari_vstain.core.inference.lazy_prediction import predict_lazy
     from napari_vstain.core.inference.loading import model_spec
     from napari_vstain.core.inference.predictor import Predictor, load_predictor
     from napari_vstain.core.inference.settings import PredictSettings
-    from napari_vstain.core.inference.sources import ChannelStack
     from napari_vstain.core.inference.stage import PredictResult, run
     from napari_vstain.core.inference.streaming import Stream, TileDone, Unlike, predict_stream
+    from napari_vstain.core.models.files.model_notes import Elsewhere
+    from napari_vstain.core.tiling.tile_queue import Area
 
 _LAZY = {
-    "Area": "cells",
-    "ChannelStack": "sources",
-    "Elsewhere": "elsewhere",
-    "PredictResult": "stage",
-    "PredictSettings": "settings",
-    "Predictor": "predictor",
-    "Stream": "streaming",
-    "TileDone": "streaming",
-    "Unlike": "streaming",
-    "load_predictor": "predictor",
-    "model_spec": "loading",
-    "predict_lazy": "lazy",
-    "predict_stream": "streaming",
-    "run": "stage",
+    "Area": "core.tiling.tile_queue",
+    "ChannelStack": "core.inference.image_source",
+    "Elsewhere": "core.models.files.model_notes",
+    "PredictResult": "core.inference.stage",
+    "PredictSettings": "core.inference.settings",
+    "Predictor": "core.inference.predictor",
+    "Stream": "core.inference.streaming",
+    "TileDone": "core.inference.streaming",
+    "Unlike": "core.inference.streaming",
+    "load_predictor": "core.inference.predictor",
+    "model_spec": "core.inference.loading",
+    "predict_lazy": "core.inference.lazy_prediction",
+    "predict_stream": "core.inference.streaming",
+    "run": "core.inference.stage",
 }
 
 __all__ = [

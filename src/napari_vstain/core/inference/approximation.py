@@ -4,12 +4,12 @@ from math import isqrt
 
 import numpy as np
 
+from napari_vstain.core.arrays import ZYX, Array, round_up
+from napari_vstain.core.engines.base import Engine
 from napari_vstain.core.inference.compute import run_tile
-from napari_vstain.core.inference.engines.base import Array, Engine
-from napari_vstain.core.inference.sources import ArraySource, read_reflected
-from napari_vstain.core.inference.tiles import plan_tiles
-from napari_vstain.core.models.padding import round_up
-from napari_vstain.core.models.spec import ZYX, ModelSpec
+from napari_vstain.core.inference.image_source import ArraySource, read_reflected
+from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.tiling.plan import plan_tiles
 
 TOLERANCE = 1e-3
 """Relative RMS that a measured halo may cost."""

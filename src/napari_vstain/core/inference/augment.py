@@ -4,7 +4,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from napari_vstain.core.inference.engines.base import Array, Engine
+from napari_vstain.core.arrays import Array
+from napari_vstain.core.engines.base import Engine
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec
 from napari_vstain.core.progress import CancelToken
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_vstain.core.inference.engines.base import Array
+from napari_vstain.core.arrays import Array
+from napari_vstain.core.inference.image_source import Source, read_reflected
 from napari_vstain.core.inference.normalize import Scaling, not_finite
-from napari_vstain.core.inference.sources import Source, read_reflected
-from napari_vstain.core.inference.tiles import Tile, shifted
 from napari_vstain.core.models.spec import ModelSpec, Statistics
+from napari_vstain.core.tiling.plan import Tile, shifted
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from napari_vstain.core.arrays import Array, Region
+from napari_vstain.core.engines.base import Engine
 from napari_vstain.core.errors import ModelError
-from napari_vstain.core.inference.engines.base import Array, Engine
-from napari_vstain.core.inference.tiles import Region, Tile, TilePlan, shifted
 from napari_vstain.core.models.spec import Dimensions, OutputSpec
 from napari_vstain.core.progress import CancelToken
+from napari_vstain.core.tiling.plan import Tile, TilePlan, shifted
 
 
 def run_tile(

@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from napari_vstain.core.inference.engines.base import Array
-from napari_vstain.core.inference.sources import CZYX, Source
-from napari_vstain.core.inference.tiles import Region, Tile, TilePlan, plan_tiles
-from napari_vstain.core.models.padding import round_up
+from napari_vstain.core.arrays import CZYX, Array, Region, round_up
+from napari_vstain.core.inference.image_source import Source
 from napari_vstain.core.models.spec import Dimensions
+from napari_vstain.core.tiling.plan import Tile, TilePlan, plan_tiles
 
 Predict = Callable[[TilePlan, Tile, Source], dict[str, Array]]
 """Returns the normalized prediction of a tile's support of a source, by task, (C, Z, Y, X)."""

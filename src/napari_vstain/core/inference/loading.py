@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_vstain.core.engines import Engine, load_engine
+from napari_vstain.core.engines.choice import Tell
 from napari_vstain.core.inference.augment import Augmentation
-from napari_vstain.core.inference.elsewhere import Elsewhere, load_elsewhere
-from napari_vstain.core.inference.engines import Engine, load_engine
-from napari_vstain.core.inference.engines.choice import Tell
 from napari_vstain.core.inference.normalize import check_scaling
-from napari_vstain.core.inference.trust import check_calibration
+from napari_vstain.core.models.files.model_notes import Elsewhere, load_elsewhere
 from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.novelty import check_calibration
 from napari_vstain.core.progress import CancelToken
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def model_spec(model: Path | str, elsewhere: Elsewhere | None = None) -> ModelSp
     """
     path = Path(model).expanduser()
     if path.suffix != ".onnx" and not _told(elsewhere):
-        from napari_vstain.core.models.checkpoint import load_spec
+        from napari_vstain.core.models.files.checkpoint import load_spec
 
         return load_spec(path)
     return _read_model(path, elsewhere, None)[1]
@@ -85,10 +85,10 @@ def _read_model(
     if elsewhere is not None and _told(elsewhere):
         return load_elsewhere(path, elsewhere, token)
     if path.suffix == ".onnx":
-        from napari_vstain.core.models.onnx import read_spec
+        from napari_vstain.core.models.files.onnx_file import read_spec
 
         return path, spec or read_spec(path)
-    from napari_vstain.core.models.checkpoint import load_checkpoint
+    from napari_vstain.core.models.files.checkpoint import load_checkpoint
 
     known, network = load_checkpoint(path)
     return network, known

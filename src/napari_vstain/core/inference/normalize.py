@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_vstain.core.arrays import Array
 from napari_vstain.core.errors import ChannelError, ModelError, NormalizationError
-from napari_vstain.core.inference.engines.base import Array
 from napari_vstain.core.models.spec import ModelSpec, OutputKind, OutputSpec, Statistics
 
 

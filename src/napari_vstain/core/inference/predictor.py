@@ -13,20 +13,21 @@ from typing import Any
 
 import numpy as np
 
+from napari_vstain.core.arrays import ZYX, Array, Region
+from napari_vstain.core.engines import Engine, OutOfMemory
 from napari_vstain.core.errors import ChannelError, DatasetError, TilingError
 from napari_vstain.core.inference.augment import UNCERTAINTY, Augmentation, AugmentedEngine, uncertainties
-from napari_vstain.core.inference.blend import Blender, with_neighbours
 from napari_vstain.core.inference.blocks import Block, read_block, statistics_of_sources
-from napari_vstain.core.inference.engines import Array, Engine, OutOfMemory
 from napari_vstain.core.inference.estimate import LEAST_PX, estimated_error
+from napari_vstain.core.inference.image_source import ArraySource, Source
 from napari_vstain.core.inference.loading import load_predictor, rebuilt, reloaded
 from napari_vstain.core.inference.normalize import Scaling, source_scaling, target_scaling
-from napari_vstain.core.inference.regions import bad_in_output, inside, put
-from napari_vstain.core.inference.running import TileRunner, empty
-from napari_vstain.core.inference.sources import ArraySource, Source
-from napari_vstain.core.inference.tiles import Region, Tile, TilePlan
-from napari_vstain.core.models.spec import ZYX, ModelSpec, OutputSpec, Statistics
+from napari_vstain.core.inference.runner import TileRunner, empty
+from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 from napari_vstain.core.progress import CancelToken, Progress
+from napari_vstain.core.tiling.blend import Blender, with_neighbours
+from napari_vstain.core.tiling.plan import Tile, TilePlan
+from napari_vstain.core.tiling.regions import bad_in_output, inside, put
 
 __all__ = ["Block", "Predictor", "load_predictor"]
 
@@ -189,7 +190,7 @@ class Predictor(TileRunner):
 
     def check(self, images: Mapping[int, Any], spacing_um: Sequence[float | None] | None = None) -> list[str]:
         """Return one sentence for each way in which time points look unlike the training data: `trust.check_times`."""
-        from napari_vstain.core.inference.trust import check_times
+        from napari_vstain.core.novelty import check_times
 
         return check_times(self.model, images, spacing_um)
 

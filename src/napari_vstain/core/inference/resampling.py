@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_vstain.core.arrays import ZYX, Array, Region, round_up
+from napari_vstain.core.engines.base import OutOfMemory
 from napari_vstain.core.errors import ModelError, SettingsError
-from napari_vstain.core.inference.engines.base import Array, OutOfMemory
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.running import too_large
-from napari_vstain.core.inference.tiles import Region, Tile, TilePlan, plan_tiles
-from napari_vstain.core.models.padding import round_up
-from napari_vstain.core.models.spec import ZYX, ModelSpec
+from napari_vstain.core.inference.runner import too_large
+from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.progress import CancelToken
+from napari_vstain.core.tiling.plan import Tile, TilePlan, plan_tiles
 
 Factors = tuple[float, float]
 """Pixels of the image in a pixel of the model, along Y and X."""

@@ -11,11 +11,11 @@ from typing import Any
 
 from napari_vstain.core.data import Dataset, Position
 from napari_vstain.core.data.predicted import datasets_of, is_begun, open_predictions, record_of, shared_at
+from napari_vstain.core.engines.base import Engine, EngineName, Precision
+from napari_vstain.core.engines.devices import cpu_threads
 from napari_vstain.core.errors import DatasetError, SettingsError, WorkspaceError
 from napari_vstain.core.experiments import Experiment, Run
 from napari_vstain.core.files import reading
-from napari_vstain.core.inference.engines.base import Engine, EngineName, Precision
-from napari_vstain.core.inference.engines.devices import cpu_threads
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.recipe import Existing
 from napari_vstain.core.inference.settings import PredictSettings

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from napari_vstain.core.engines.base import EngineName, Precision
 from napari_vstain.core.inference.augment import Augmentation
-from napari_vstain.core.inference.elsewhere import Elsewhere
-from napari_vstain.core.inference.engines.base import EngineName, Precision
 from napari_vstain.core.inference.recipe import Existing
+from napari_vstain.core.models.files.model_notes import Elsewhere
 from napari_vstain.core.settings import Settings
 
 

@@ -12,20 +12,7 @@ from napari_vstain.core.data import Position, open_dataset
 from napari_vstain.core.data.identity import token_in
 from napari_vstain.core.errors import DatasetError, SettingsError, VstainError
 from napari_vstain.core.files import write_text
-from napari_vstain.core.inference.batch import (
-    SHARED_TILE_PX,
-    Batch,
-    Outcome,
-    Runner,
-    position_scaling,
-    predict_batch,
-    prepare,
-)
-from napari_vstain.core.inference.cells import Area
-from napari_vstain.core.inference.elsewhere import Elsewhere
-from napari_vstain.core.inference.forecast import Forecast, forecast
 from napari_vstain.core.inference.loading import model_spec
-from napari_vstain.core.inference.ometiff import save_tiffs
 from napari_vstain.core.inference.predictor import Predictor, load_predictor
 from napari_vstain.core.inference.recipe import Recipe
 from napari_vstain.core.inference.resolving import (
@@ -39,10 +26,23 @@ from napari_vstain.core.inference.resolving import (
     save_settings,
 )
 from napari_vstain.core.inference.settings import PredictSettings
-from napari_vstain.core.inference.store import PredictionStore
+from napari_vstain.core.inference.to_disk.batch import (
+    SHARED_TILE_PX,
+    Batch,
+    Outcome,
+    Runner,
+    position_scaling,
+    predict_batch,
+    prepare,
+)
+from napari_vstain.core.inference.to_disk.forecast import Forecast, forecast
+from napari_vstain.core.inference.to_disk.ometiff import save_tiffs
+from napari_vstain.core.inference.to_disk.store import PredictionStore
 from napari_vstain.core.left_out import LeftOut, check_left_out, leaving_out
+from napari_vstain.core.models.files.model_notes import Elsewhere
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.progress import Cancelled, Progress
+from napari_vstain.core.tiling.tile_queue import Area
 from napari_vstain.core.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -258,7 +258,7 @@ def _recipe(settings: PredictSettings, predictor: Predictor) -> Recipe:
 def _runner(settings: PredictSettings) -> Runner | None:
     if not settings.scheduler:
         return None
-    from napari_vstain.core.inference.cluster import Cluster
+    from napari_vstain.core.inference.to_disk.cluster import Cluster
 
     return Cluster(settings.scheduler)
 

@@ -22,15 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from napari_vstain.core.inference.blend import Blender
-from napari_vstain.core.inference.cells import EVERYTHING, Area, Cells, in_area
-from napari_vstain.core.inference.engines.base import Array, OutOfMemory
+from napari_vstain.core.arrays import ZYX, Array, Region
+from napari_vstain.core.engines.base import OutOfMemory
+from napari_vstain.core.inference.image_source import SourceImage
 from napari_vstain.core.inference.normalize import Scaling
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.sources import SourceImage
-from napari_vstain.core.inference.tiles import Region, Tile, TilePlan, exact_on, size_of
-from napari_vstain.core.models.spec import ZYX, Dimensions, Statistics
+from napari_vstain.core.models.spec import Dimensions, Statistics
 from napari_vstain.core.progress import Cancelled, Progress
+from napari_vstain.core.tiling.blend import Blender
+from napari_vstain.core.tiling.plan import Tile, TilePlan, exact_on, size_of
+from napari_vstain.core.tiling.tile_queue import EVERYTHING, Area, Cells, in_area
 
 CELL_PX = 128
 """Owned region of the smallest tile; larger ones are two, four, eight or sixteen times that."""

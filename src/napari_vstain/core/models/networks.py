@@ -13,7 +13,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 
 from napari_vstain.core.errors import ModelError
 from napari_vstain.core.files import reading
-from napari_vstain.core.models.allowed import allow, allowed_file, allowed_packages, class_paths
+from napari_vstain.core.models.files.allowed import allow, allowed_file, allowed_packages, class_paths
 
 KNOWN_PACKAGES = ("napari_vstain", "torch.nn", "monai")
 """Where the network of a file that somebody else may have written is looked for."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from napari_vstain.core.arrays import ZYX
 from napari_vstain.core.errors import ChannelError, ModelError, NormalizationError
 from napari_vstain.core.files import plainly
 from napari_vstain.core.settings import Settings
@@ -25,7 +26,6 @@ _NAMES = {
     "p99_p1": "a 1-99 % range",
 }  # fmt: skip
 _MOST_STRIDE, _MOST_HALO, _MOST_SCALE = 1024, 2**14, 64
-ZYX = tuple[int, int, int]
 _LATER_FIELDS = ("size_step", "exact_step", "target_scale")
 """Fields that a fingerprint leaves out at their defaults, so that predictions made before they came keep theirs."""
 

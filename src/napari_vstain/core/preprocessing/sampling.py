@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_vstain.core.arrays import Image
 from napari_vstain.core.data import Position
 
 Values = npt.NDArray[np.floating[Any]]
 """Single precision where it holds an image's values exactly, else double."""
-Frame = npt.NDArray[Any]
 
 GRID_SPACING_PX = 8
 LEAST_POINTS = 16
@@ -45,7 +45,7 @@ def grid(shape: tuple[int, ...], spacing_px: int = GRID_SPACING_PX) -> tuple[sli
     return rows, columns
 
 
-def sample_frame(frame: Frame, spacing_px: int = GRID_SPACING_PX) -> FrameSample:
+def sample_frame(frame: Image, spacing_px: int = GRID_SPACING_PX) -> FrameSample:
     """Return the sample of a frame (Y, X); one that looks constant on the grid is read whole."""
     not_finite = _count_not_finite(frame)
     exact: np.dtype[Any] = np.dtype(np.float32 if np.can_cast(frame.dtype, np.float32) else np.float64)
@@ -58,7 +58,7 @@ def sample_frame(frame: Frame, spacing_px: int = GRID_SPACING_PX) -> FrameSample
     return FrameSample(np.empty(0, exact), not_finite, float(values[0]) if values.size else None)
 
 
-def frames(position: Position, channel: str, t: int) -> Iterator[Frame]:
+def frames(position: Position, channel: str, t: int) -> Iterator[Image]:
     """Yield the slices (Y, X) of a channel at one time, reading as many at once as a chunk holds."""
     depth = position.pixels.chunks[2]
     for start in range(0, position.shape[2], depth):
@@ -132,7 +132,7 @@ class Sample:
         return np.concatenate(self._parts) if self._parts else np.empty(0, np.float32)
 
 
-def _count_not_finite(frame: Frame) -> int:
+def _count_not_finite(frame: Image) -> int:
     if frame.dtype.kind not in "fc":
         return 0
     return int(frame.size - np.count_nonzero(np.isfinite(frame)))

@@ -6,19 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from napari_vstain.core.arrays import Image
 from napari_vstain.core.data import Dataset, Position, change_record, recorded
 from napari_vstain.core.data.identity import Identity, as_record, identify
 from napari_vstain.core.errors import ChannelError, NormalizationError, StorageError
 from napari_vstain.core.models import Statistics
-from napari_vstain.core.preprocessing.sampling import (
-    GRID_SPACING_PX,
-    Frame,
-    Moments,
-    Sample,
-    Values,
-    frames,
-    sample_frame,
-)
+from napari_vstain.core.preprocessing.sampling import GRID_SPACING_PX, Moments, Sample, Values, frames, sample_frame
 from napari_vstain.core.progress import Progress
 
 Level = Literal["dataset", "fov", "timepoint"]
@@ -225,14 +218,14 @@ def _keep(position: Position, channel: str, level: Level, t: int, statistics: St
         _log.warning("statistics of %s are not kept: %s", position.key, error)
 
 
-def _statistics_of_frames(pixels: Iterable[Frame], what: str, spacing_px: int) -> Statistics:
+def _statistics_of_frames(pixels: Iterable[Image], what: str, spacing_px: int) -> Statistics:
     sample, constants = Sample(), set[float]()
     for frame in pixels:
         _take(frame, spacing_px, constants, sample)
     return _statistics_of_sample(sample, constants, what)
 
 
-def _take(frame: Frame, spacing_px: int, constants: set[float], *samples: Sample) -> None:
+def _take(frame: Image, spacing_px: int, constants: set[float], *samples: Sample) -> None:
     """Add a frame's values to samples, or its one value to the constants."""
     found = sample_frame(frame, spacing_px)
     if found.constant is not None:

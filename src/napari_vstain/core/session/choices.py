@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from napari_vstain.core.errors import ChannelError, DatasetError, ModelError, WorkspaceError
 from napari_vstain.core.experiments import Run
-from napari_vstain.core.session.models import Model, load_model, runs_of
+from napari_vstain.core.session.open_models import Model, load_model, runs_of
 from napari_vstain.core.session.opening import Opened, guess_roles, open_path
 from napari_vstain.core.workspace import Workspace
 

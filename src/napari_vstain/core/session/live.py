@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_vstain.core.jobs import Job
 from napari_vstain.core.progress import Progress
-from napari_vstain.core.session.models import Model, PredictorCache
+from napari_vstain.core.session.open_models import Model, PredictorCache
 
 if TYPE_CHECKING:
-    from napari_vstain.core.inference.cells import Area
     from napari_vstain.core.inference.predictor import Predictor
     from napari_vstain.core.inference.streaming import Stream
+    from napari_vstain.core.tiling.tile_queue import Area
 
 Spacing = tuple[float | None, float | None, float | None]
 """Voxel size, (Z, Y, X), in micrometres; None where it is not known."""
@@ -93,7 +93,7 @@ class Live:
         return predictor
 
     def _begin(self, predictor: Predictor, tile_px: int | None) -> Stream:
-        from napari_vstain.core.inference.sources import ChannelStack
+        from napari_vstain.core.inference.image_source import ChannelStack
         from napari_vstain.core.inference.streaming import Stream
 
         stream = Stream(

@@ -12,19 +12,19 @@ from napari_vstain.core.experiments import Run
 from napari_vstain.core.jobs import Job
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session.choices import Choices
-from napari_vstain.core.session.jobs import JobKind, Jobs
+from napari_vstain.core.session.last_model import remember_model
 from napari_vstain.core.session.live import Live, Said, Spacing
 from napari_vstain.core.session.losses import Losses
-from napari_vstain.core.session.memory import remember_model
-from napari_vstain.core.session.models import PredictorCache, chosen_model
+from napari_vstain.core.session.open_models import PredictorCache, chosen_model
 from napari_vstain.core.session.opening import registered
+from napari_vstain.core.session.session_jobs import JobKind, Jobs
 from napari_vstain.core.settings import load_config
 
 if TYPE_CHECKING:
     from napari_vstain.core.evaluation.stage import EvaluateResult
-    from napari_vstain.core.inference.cells import Area
     from napari_vstain.core.inference.stage import PredictResult
     from napari_vstain.core.models.split import Split
+    from napari_vstain.core.tiling.tile_queue import Area
     from napari_vstain.core.training import TrainResult
 
 T = TypeVar("T")

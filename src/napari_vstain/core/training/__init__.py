@@ -11,4 +11,4 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchLoss", "EpochLosses", "TrainResult", "TrainSettings", "run"]
 
-__getattr__ = lazily(__name__, {"run": "stage"})
+__getattr__ = lazily(__name__, {"run": "core.training.stage"})

@@ -1,11 +1,9 @@
 """Patches are mirrored, turned, and their sources made brighter or darker, at random."""
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_vstain.core.arrays import Array
 from napari_vstain.core.training.patch_settings import PatchSettings
-
-Array = npt.NDArray[np.float32]
 
 
 def turned(patch: Array, settings: PatchSettings, random: np.random.Generator) -> Array:

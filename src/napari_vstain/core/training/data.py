@@ -17,7 +17,7 @@ from napari_vstain.core.models.split import Split
 from napari_vstain.core.preprocessing import pooled_statistics, unusable, usable_statistics
 from napari_vstain.core.preprocessing.sampling import Values
 from napari_vstain.core.progress import Progress
-from napari_vstain.core.training.loading import TrainingBatches, ValidationBatches
+from napari_vstain.core.training.patch_loader import TrainingBatches, ValidationBatches
 from napari_vstain.core.training.patch_settings import PatchSettings
 from napari_vstain.core.training.patches import PatchReader, Stack
 from napari_vstain.core.training.selection import broken_positions, misfits, not_normalizable

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_vstain.core.arrays import Array
 from napari_vstain.core.training.patch_settings import PatchSettings
-
-Array = npt.NDArray[np.float32]
 
 
 class DetailMap:

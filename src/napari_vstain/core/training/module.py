@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from napari_vstain.core.models.checkpoint import attach_spec
+from napari_vstain.core.models.files.checkpoint import attach_spec
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.training.correlation import Correlation
-from napari_vstain.core.training.loading import Batch
 from napari_vstain.core.training.objective import loss_of
+from napari_vstain.core.training.patch_loader import Batch
 from napari_vstain.core.training.schedules import WarmupCosine
 
 TRAIN_LOSS, VALIDATION_LOSS = "loss/train", "loss/validate"

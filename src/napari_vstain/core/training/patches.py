@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_vstain.core.arrays import Array
 from napari_vstain.core.data import Position
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.inference.normalize import Scaling
 from napari_vstain.core.training.augmentation import relight, turned
 from napari_vstain.core.training.detail import DetailMap
 from napari_vstain.core.training.patch_settings import USUAL_STRIDE, PatchSettings
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from napari_vstain.core.errors import BusyError, ModelError, SettingsError, Work
 from napari_vstain.core.experiments import Experiment, Run
 from napari_vstain.core.files import remove_leftovers, writing
 from napari_vstain.core.locks import locked
-from napari_vstain.core.models.checkpoint import read_checkpoint
+from napari_vstain.core.models.files.checkpoint import read_checkpoint
 from napari_vstain.core.run_status import FILE, RunState, RunStatus, StatusWriter
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import isclose
 
+from napari_vstain.core.arrays import Spacing
 from napari_vstain.core.data import Dataset, Position
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.left_out import LeftOut
@@ -15,7 +16,6 @@ from napari_vstain.core.training.patch_settings import PatchSettings
 
 SAME_SIZE = 0.02
 """Relative difference up to which two voxel sizes count as one."""
-Spacing = tuple[float | None, float, float]
 
 
 def broken_positions(dataset: Dataset, asked: Split | None) -> list[LeftOut]:

@@ -13,20 +13,20 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from napari_vstain.core.errors import SettingsError, StorageError
 from napari_vstain.core.experiments import Experiment, Run
 from napari_vstain.core.files import check_writable, writing
-from napari_vstain.core.models.checkpoint import load_spec
+from napari_vstain.core.models.files.checkpoint import load_spec
 from napari_vstain.core.models.networks import allow_trained
 from napari_vstain.core.models.spec import Dimensions, ModelSpec
 from napari_vstain.core.owners import Owner
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.run_status import RunState, RunStatus, StatusWriter
 from napari_vstain.core.settings import save_config
+from napari_vstain.core.training.build_spec import describe
 from napari_vstain.core.training.data import PatchDataModule
-from napari_vstain.core.training.description import describe
 from napari_vstain.core.training.fitting import check_optimizer, make_trainer, refused
 from napari_vstain.core.training.module import StainingModule
 from napari_vstain.core.training.parsing import Parts, build
 from napari_vstain.core.training.reporting import Reporter
-from napari_vstain.core.training.resolving import resolved, with_seed
+from napari_vstain.core.training.resolved import resolved, with_seed
 from napari_vstain.core.training.results import TrainResult
 from napari_vstain.core.training.resuming import check_epochs_left, how_to_go_on, resumable, take_over
 from napari_vstain.core.training.settings import TrainSettings

@@ -25,7 +25,7 @@ def create_workspace(path: Path, dataset: "Dataset | None") -> Opened:
 
 def make_sample(progress: Progress) -> Opened:
     """Make the simulated sample plate in a workspace among the user's caches, once, and open it."""
-    from napari_vstain.core.data import simulate_plate
+    from napari_vstain.core.simulation import simulate_plate
 
     workspace = Workspace.create(cache_folder("sample"))
     if not workspace.dataset_names():

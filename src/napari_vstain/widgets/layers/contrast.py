@@ -5,9 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from napari_vstain.core.arrays import Limits
 from napari_vstain.widgets.layers.book import Book, Origin
-
-Limits = tuple[float, float]
 
 
 class Contrast:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from napari_vstain.core.data.lengths import Spacing, drawn
+from napari_vstain.core.arrays import Spacing
+from napari_vstain.core.data.lengths import drawn
 
 _CARRIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 

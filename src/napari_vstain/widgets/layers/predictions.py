@@ -10,8 +10,8 @@ from weakref import ref
 import numpy as np
 
 from napari_vstain.core.inference.augment import UNCERTAINTY
-from napari_vstain.core.inference.cells import EVERYTHING, Area
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
+from napari_vstain.core.tiling.tile_queue import EVERYTHING, Area
 from napari_vstain.widgets.compat import full_resolution
 from napari_vstain.widgets.layers.book import Book, Kind, Origin
 from napari_vstain.widgets.layers.contrast import Contrast

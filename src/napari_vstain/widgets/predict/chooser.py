@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_vstain.core.experiments import Run
-from napari_vstain.core.inference.elsewhere import Elsewhere, Lacking, lacking
+from napari_vstain.core.models.files.model_notes import Elsewhere, Lacking, lacking
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session import Model, load_model, recall_model, runs_of
 from napari_vstain.widgets.desk import Desk

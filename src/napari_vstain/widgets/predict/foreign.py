@@ -6,7 +6,7 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from napari_vstain.core.errors import SettingsError
-from napari_vstain.core.inference.elsewhere import Elsewhere, Lacking
+from napari_vstain.core.models.files.model_notes import Elsewhere, Lacking
 from napari_vstain.widgets.fold import Fold
 from napari_vstain.widgets.predict.intensities import IntensitiesForm
 from napari_vstain.widgets.style import note, shrinkable

@@ -7,7 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QLineEdit, QWidget
 
 from napari_vstain.core.errors import SettingsError
-from napari_vstain.core.inference.elsewhere import Elsewhere, fixed_numbers
+from napari_vstain.core.models.files.model_notes import Elsewhere, fixed_numbers
 from napari_vstain.core.models.spec import Normalization, Statistics
 from napari_vstain.widgets.forms import SettingsForm
 from napari_vstain.widgets.style import shrinkable

@@ -5,8 +5,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from napari_vstain.core.inference.voxels import voxels_apart
 from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.novelty.voxel_size import voxels_apart
 from napari_vstain.widgets.style import caution_line
 
 

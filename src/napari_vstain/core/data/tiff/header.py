@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_vstain.core.arrays import TCZYX, Spacing
 from napari_vstain.core.data.channel_names import told_apart
-from napari_vstain.core.data.lengths import Spacing, length
-from napari_vstain.core.data.pixels import TCZYX
-from napari_vstain.core.data.tiff.axes import AS_WRITTEN, Stated, sizes_of
+from napari_vstain.core.data.lengths import length
 from napari_vstain.core.data.tiff.ome import OmeImage, images_of
-from napari_vstain.core.data.tiff.opening import opened
+from napari_vstain.core.data.tiff.open_tiff import opened
+from napari_vstain.core.data.tiff.tiff_axes import AS_WRITTEN, Stated, sizes_of
 from napari_vstain.core.errors import DatasetError
 
 if TYPE_CHECKING:

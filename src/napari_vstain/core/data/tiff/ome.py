@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_vstain.core.data.lengths import Spacing, length
+from napari_vstain.core.arrays import Spacing
+from napari_vstain.core.data.lengths import length
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.files import reading
 

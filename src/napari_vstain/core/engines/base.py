@@ -1,0 +1,72 @@
+"""An engine runs a network on a batch: the only thing that prediction asks of a framework."""
+
+from enum import StrEnum
+from typing import Protocol
+
+from napari_vstain.core.arrays import Array
+from napari_vstain.core.progress import CancelToken
+
+
+class EngineName(StrEnum):
+    """What can run a network; AUTO measures which of them is the fastest here."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+
+
+class Precision(StrEnum):
+    """What a network computes in; AUTO leaves float32 only where it gains and the error stays small."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Engine(Protocol):
+    """A network ready to run. It sees normalized intensities and returns normalized ones, whatever its file does."""
+
+    @property
+    def name(self) -> str:
+        """``torch``, ``onnxruntime`` or ``openvino``."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """What it runs on, for people: ``CPU (2 threads)``, ``NVIDIA H200``."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """``float32``, ``bfloat16`` or ``float16``."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why this engine, for people: ``fastest of 3: 2.8 Mpx/s (onnxruntime 2.6, torch 0.5)``."""
+        ...
+
+    def run(self, batch: Array, token: CancelToken | None = None) -> dict[str, Array]:
+        """Return the outputs by task: float32, C-contiguous, the caller's own memory.
+
+        Parameters
+        ----------
+        batch : float32 array, (B, C, Y, X) or (B, C, Z, Y, X)
+            Normalized sources, C-contiguous; sizes are multiples of the network's stride.
+        token : CancelToken, optional
+            An engine that can be interrupted stops in the middle of the batch.
+
+        Raises
+        ------
+        Cancelled
+            When it was interrupted.
+        OutOfMemory
+            When the batch does not fit; the engine stays usable.
+        """
+        ...
+
+
+class OutOfMemory(MemoryError):
+    """A batch that does not fit in the device's memory: the caller halves the tile and goes on."""

@@ -1,0 +1,1 @@
+"""Predictions to disk: whole positions, resumable, alone or on a cluster."""

@@ -1,0 +1,1 @@
+"""ONNX graphs: traced, given their normalization, and rewritten so that engines run them faster."""

@@ -1,0 +1,92 @@
+"""The model that was used last in a workspace, and with none, remembered from one session to the next."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+from napari_vstain.core.errors import VstainError
+from napari_vstain.core.files import state_folder, write_text
+from napari_vstain.core.models.files.model_notes import Elsewhere
+from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.session.open_models import Model, load_model
+from napari_vstain.core.settings import Settings
+from napari_vstain.core.workspace import Workspace
+
+_log = logging.getLogger(__name__)
+Stamps = tuple[tuple[int, int], ...]
+"""Time of change and size of each file."""
+
+
+class LastModel(Settings):
+    """What is written down of a model: with its spec, so that recalling it reads no weights and measures nothing."""
+
+    workspace: str
+    """Its root; "" for none."""
+    path: Path
+    experiment: str = ""
+    run: str = ""
+    elsewhere: Elsewhere | None = None
+    spec: ModelSpec
+    stamps: Stamps
+    """Of the model's file, and of the configuration that was given with it."""
+
+
+def remember_model(model: Model, workspace: Workspace | None) -> None:
+    """Write down which model is used; where that cannot be written, nothing is remembered."""
+    try:
+        write_text(_place(workspace), _written(model, workspace).model_dump_json(indent=1))
+    except OSError as error:
+        _log.info("the model is not remembered for the next time: %s", error)
+
+
+def recall_model(workspace: Workspace | None) -> Model | None:
+    """Return the model that was used last; None when there is none, or it is gone or cannot be read any more."""
+    try:
+        return _read(LastModel.model_validate_json(_place(workspace).read_text(encoding="utf-8")), workspace)
+    except (OSError, ValueError, VstainError) as error:
+        _log.info("no model is preselected: %s", error)
+        return None
+
+
+def _written(model: Model, workspace: Workspace | None) -> LastModel:
+    path, elsewhere = model.path.absolute(), _absolute(model.elsewhere)
+    run = model.run if model.run and workspace and model.run.experiment.root == workspace.root else None
+    return LastModel(
+        workspace=_root(workspace),
+        path=path,
+        experiment=run.experiment.name if run else "",
+        run=run.name if run else "",
+        elsewhere=elsewhere,
+        spec=model.spec,
+        stamps=_stamps(path, elsewhere),
+    )
+
+
+def _read(last: LastModel, workspace: Workspace | None) -> Model:
+    run = workspace.experiment(last.experiment).run(last.run) if workspace and last.experiment else None
+    path = run.checkpoint if run else last.path
+    if path == last.path and _stamps(path, last.elsewhere) == last.stamps:
+        return Model(path, last.spec, run, last.elsewhere)
+    return load_model(path, run, last.elsewhere)
+
+
+def _place(workspace: Workspace | None) -> Path:
+    name = hashlib.sha256(_root(workspace).encode()).hexdigest()[:24]
+    return state_folder("last_models") / f"{name}.json"
+
+
+def _root(workspace: Workspace | None) -> str:
+    return str(workspace.root) if workspace else ""
+
+
+def _absolute(elsewhere: Elsewhere | None) -> Elsewhere | None:
+    if elsewhere is None or elsewhere.config is None:
+        return elsewhere
+    return elsewhere.model_copy(update={"config": elsewhere.config.expanduser().absolute()})
+
+
+def _stamps(path: Path, elsewhere: Elsewhere | None) -> Stamps:
+    files = (path,) if elsewhere is None or elsewhere.config is None else (path, elsewhere.config)
+    return tuple((found.st_mtime_ns, found.st_size) for found in (file.stat() for file in files))

@@ -1,0 +1,110 @@
+"""The model that predicts: where it is, what it says of itself, and the one that is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from napari_vstain.core.experiments import Run
+from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.progress import Progress
+from napari_vstain.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari_vstain.core.inference.predictor import Predictor
+    from napari_vstain.core.models.files.model_notes import Elsewhere
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to predict with: its file, and what it says of itself."""
+
+    path: Path
+    spec: ModelSpec
+    run: Run | None = None
+    """The training it comes from, when it is one of the workspace's."""
+    elsewhere: Elsewhere | None = None
+    """What was said of it, when it was made elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """For people: ``experiment/version_0``, or the file's name."""
+        return self.run.label if self.run else self.path.name
+
+
+class PredictorCache:
+    """The last model that was loaded, so that the next prediction with it starts at once."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._key: tuple[Any, ...] = ()
+        self._predictor: Predictor | None = None
+
+    def get(self, model: Model, options: Mapping[str, Any], progress: Progress | None = None) -> Predictor:
+        """Return the predictor of a model, loaded again when its file or the options changed.
+
+        `progress` hears which engine is measured meanwhile, and stops that.
+        """
+        report = progress or Progress()
+
+        def tell(engine: str) -> None:
+            report.phase(f"comparing engines: {engine}")
+
+        from napari_vstain.core.inference.predictor import load_predictor
+
+        key = (model.path, model.path.stat().st_mtime_ns, repr(model.elsewhere), *sorted(options.items()))
+        with self._lock:
+            if self._predictor is None or key != self._key:
+                self._predictor = None  # the old one's memory is free before the new one is loaded
+                self._predictor = load_predictor(model.path, token=report.token, tell=tell, **_told(model), **options)
+                self._key = key
+            return self._predictor
+
+
+def load_model(path: Path | str, run: Run | None = None, elsewhere: Elsewhere | None = None) -> Model:
+    """Read what a model file says of itself, or what is said of it; one that was made elsewhere takes seconds.
+
+    Raises
+    ------
+    ModelError
+        When it is no model.
+    SettingsError
+        When what is said in `elsewhere` is not enough.
+    """
+    place = Path(path)
+    if elsewhere is not None:
+        from napari_vstain.core.inference.loading import model_spec
+
+        return Model(place, model_spec(place, elsewhere), run, elsewhere)
+    if place.suffix == ".onnx":
+        from napari_vstain.core.models.files.onnx_file import read_spec
+
+        return Model(place, read_spec(place), run)
+    from napari_vstain.core.models.files.checkpoint import load_spec
+
+    return Model(place, load_spec(place), run)
+
+
+def chosen_model(model: Model) -> dict[str, Any]:
+    """Return what names a model in the settings of a prediction."""
+    if model.elsewhere is not None:
+        return {"model": model.path, "elsewhere": model.elsewhere.model_dump()}
+    if model.run is None:
+        return {"model": model.path}
+    return {"experiment": model.run.experiment.name, "run": model.run.name}
+
+
+def runs_of(workspace: Workspace) -> list[Run]:
+    """Return the runs that have a checkpoint, newest first; those that still go on or were killed come last."""
+    runs = [run for name in workspace.experiments() for run in workspace.experiment(name).runs() if run.trained]
+    return sorted(runs, key=lambda run: (not run.lacks, run.checkpoint.stat().st_mtime), reverse=True)
+
+
+def _told(model: Model) -> dict[str, Any]:
+    """Return what `load_predictor` is told of a model that was made elsewhere; what was measured is kept."""
+    if model.elsewhere is None:
+        return {}
+    return {"spec": model.spec} if model.path.suffix == ".onnx" else {"elsewhere": model.elsewhere}
