@@ -1,13 +1,17 @@
-"""What the documentation shows is what happens."""
+"""What the documentation and the examples show is what happens."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import napari_vstain
+
 ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not installed")
 
 
@@ -42,6 +46,29 @@ def test_the_example_of_lazy_prediction_runs(tmp_path):
         [sys.executable, "-c", make + example + check], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs(example, tmp_path, capsys):
+    runpy.run_path(str(example))["main"](tmp_path / "example")
+    assert capsys.readouterr().out
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 3
+
+
+@pytest.mark.parametrize("name", napari_vstain.__all__)
+def test_a_public_name_leads_to_something(name):
+    assert getattr(napari_vstain, name) is not None
+    assert name in dir(napari_vstain)
+
+
+def test_the_documentation_and_the_examples_use_public_names_only():
+    shown = [*EXAMPLES, ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    inner = re.compile(r"^ *(?:from|import) napari_vstain\.(?!api\b)\S+", re.MULTILINE)
+    found = {path.name: inner.findall(path.read_text(encoding="utf-8")) for path in shown}
+    assert not {name: lines for name, lines in found.items() if lines}
 
 
 def test_the_readme_names_the_environments_of_tox():
