@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_vstain.core.engines import installed_engines, load_engine
-from napari_vstain.core.engines import load_engine as loading
+from napari_vstain.core.engines import installed_engines, load, load_engine
 from napari_vstain.core.errors import DependencyError, ModelError, SettingsError
 from napari_vstain.core.models.files.onnx_file import export_onnx
 from napari_vstain.core.models.spec import ModelSpec, Normalization, OutputSpec
@@ -164,7 +163,8 @@ def test_threads_may_share_an_engine(engine):
 _MEMORY = """
 import resource, sys
 import numpy as np
-from napari_vstain.core.engines import OutOfMemory, load_engine
+from napari_vstain.core.engines import OutOfMemory
+from napari_vstain.core.engines import load_engine
 from napari_vstain.core.models.files.onnx_file import read_spec
 path, engine = sys.argv[1:]
 model, spec = path, read_spec(path)
@@ -261,7 +261,7 @@ def test_an_unknown_choice_is_refused_with_those_that_there_are(options, sentenc
 
 def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch):
     network, spec = flat()
-    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == "openvino" else object())
+    monkeypatch.setattr(load, "find_spec", lambda name: None if name == "openvino" else object())
     assert "openvino" not in installed_engines()
     with pytest.raises(DependencyError, match=r"not installed; install it: pip install 'napari-vstain\[openvino\]'"):
         load_engine(network, spec, engine="openvino")
