@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from napari_vstain.core.errors import ModelError
 from napari_vstain.core.models.receptive_field.field import ReceptiveField, UnknownLayer
-from napari_vstain.core.models.receptive_field.gradient_probe import probe
+from napari_vstain.core.models.receptive_field.gradient_probe import probe_gradients
 from napari_vstain.core.models.receptive_field.layer_walk import walk_layers
 from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.models.spec import Dimensions, ModelSpec, OutputSpec
@@ -70,13 +70,13 @@ def _doubling(kind):
 @settings(max_examples=15, deadline=None)
 @given(unets())
 def test_the_field_computed_from_a_unets_layers_is_the_one_that_gradients_see(network):
-    assert walk_layers(network, Dimensions.TWO) == probe(network)
+    assert walk_layers(network, Dimensions.TWO) == probe_gradients(network)
 
 
 @settings(max_examples=40, deadline=None)
 @given(chains())
 def test_the_computed_field_holds_all_that_gradients_see(network):
-    computed, seen = walk_layers(network, Dimensions.TWO), probe(network)
+    computed, seen = walk_layers(network, Dimensions.TWO), probe_gradients(network)
     assert computed.radius == seen.radius
     assert computed.stride[1] % seen.stride[1] == 0
     assert computed.tile_exact
@@ -114,7 +114,9 @@ def test_known_depths_have_known_fields(features, radius, stride):
 
 def test_a_window_of_slices_is_taken_whole_and_a_stack_has_a_field_in_z():
     window = UNet(2, 1, features=(2, 2), dimensions="2.5D", z_window=5)
-    assert receptive_field(window, "2.5D") == ReceptiveField((0, 9, 9), (1, 2, 2), True) == probe(window, "2.5D")
+    assert (
+        receptive_field(window, "2.5D") == ReceptiveField((0, 9, 9), (1, 2, 2), True) == probe_gradients(window, "2.5D")
+    )
     stack = UNet(features=(2, 2), convolutions=1, dimensions="3D")
     assert receptive_field(stack, "3D") == ReceptiveField((3, 5, 5), (1, 2, 2), True)
 
@@ -123,7 +125,7 @@ def test_the_probe_sees_the_field_of_a_stack_too():
     stack = nn.Sequential(
         nn.Conv3d(1, 1, (3, 1, 5), padding="same"), nn.MaxPool3d((1, 2, 1)), nn.Upsample(scale_factor=(1, 2, 1))
     )
-    assert probe(stack, Dimensions.THREE) == ReceptiveField((1, 1, 2), (1, 2, 1), True)
+    assert probe_gradients(stack, Dimensions.THREE) == ReceptiveField((1, 1, 2), (1, 2, 1), True)
 
 
 class _Gate(nn.Module):
@@ -154,7 +156,7 @@ class _Branching(nn.Module):
 def test_a_network_that_looks_across_the_image_is_not_tile_exact(layer):
     network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), layer, nn.Conv2d(2, 1, 3, padding=1))
     assert not receptive_field(network).tile_exact
-    assert not probe(network).tile_exact
+    assert not probe_gradients(network).tile_exact
 
 
 def test_upsampling_that_depends_on_the_images_size_is_not_tile_exact():
@@ -165,19 +167,19 @@ def test_upsampling_that_depends_on_the_images_size_is_not_tile_exact():
 def test_a_network_that_cannot_be_read_is_probed():
     with pytest.raises(UnknownLayer):
         walk_layers(_Branching(), Dimensions.TWO)
-    assert probe(_Branching()) == ReceptiveField((0, 3, 3), (1, 2, 2), True)
+    assert probe_gradients(_Branching()) == ReceptiveField((0, 3, 3), (1, 2, 2), True)
 
 
 def test_a_network_that_cannot_be_read_is_traced():
     assert receptive_field(_Branching()) == ReceptiveField((0, 3, 3), (1, 2, 2), True)
     unet = BasicUNet(2, 1, 1, (2, 2, 2, 2, 2, 2), norm="batch")
     assert receptive_field(unet).tile_exact
-    assert receptive_field(unet).radius >= probe(unet).radius
+    assert receptive_field(unet).radius >= probe_gradients(unet).radius
     assert not receptive_field(BasicUNet(2, 1, 1, (2, 2, 2, 2, 2, 2), norm="instance")).tile_exact
 
 
 class _Hidden(nn.Module):
-    """A branch that no image of the probe opens, in code that cannot be read layer by layer."""
+    """A branch that no image of the probe_gradients opens, in code that cannot be read layer by layer."""
 
     def __init__(self):
         super().__init__()
@@ -191,7 +193,7 @@ class _Hidden(nn.Module):
 
 
 def test_a_branch_that_the_probe_never_opens_is_seen_in_the_trace():
-    assert probe(_Hidden()).radius == (0, 1, 1)
+    assert probe_gradients(_Hidden()).radius == (0, 1, 1)
     assert receptive_field(_Hidden()) == ReceptiveField((0, 25, 25), (1, 1, 1), True)
 
 
@@ -213,7 +215,7 @@ def test_what_is_only_probed_is_never_called_exact():
 def test_probing_leaves_the_network_as_it_was():
     network = UNet(features=(2, 2)).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    probe(network)
+    probe_gradients(network)
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -227,7 +229,7 @@ def test_several_outputs_are_seen_together():
         def forward(self, x):
             return {"near": self.near(x), "far": self.far(x)}
 
-    assert receptive_field(TwoHeads()) == probe(TwoHeads()) == ReceptiveField((0, 3, 3), (1, 1, 1), True)
+    assert receptive_field(TwoHeads()) == probe_gradients(TwoHeads()) == ReceptiveField((0, 3, 3), (1, 1, 1), True)
 
 
 def test_a_network_that_takes_no_image_is_refused_in_one_sentence():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from napari_vstain.core.errors import ModelError
 from napari_vstain.core.models.files.checkpoint import load_checkpoint, save_checkpoint
 from napari_vstain.core.models.files.viscy import load_viscy
-from napari_vstain.core.models.receptive_field.gradient_probe import probe
+from napari_vstain.core.models.receptive_field.gradient_probe import probe_gradients
 from napari_vstain.core.models.receptive_field.layer_walk import walk_layers
 from napari_vstain.core.models.spec import Dimensions
 from napari_vstain.core.models.viscy_unet import VisCyUNet2D
@@ -49,7 +49,7 @@ def test_a_real_checkpoint_predicts_what_viscy_predicted(real_data):
 @given(blocks=st.integers(1, 3), layers=st.integers(1, 2), residual=st.booleans())
 def test_its_field_is_the_one_that_gradients_see(blocks, layers, residual):
     network = VisCyUNet2D(num_blocks=blocks, num_block_layers=layers, residual=residual, num_filters=[2] * (blocks + 1))
-    assert walk_layers(network, Dimensions.TWO) == probe(network)
+    assert walk_layers(network, Dimensions.TWO) == probe_gradients(network)
 
 
 def test_viscys_own_configuration_is_understood(checkpoint, tmp_path):

@@ -24,12 +24,12 @@ def constants_of(graph: Any) -> dict[str, Any]:
     """Return the values of a graph that do not depend on the image's pixels."""
     constants: dict[str, Any] = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Shape" or not images_of(node, constants):
+        if node.op_type == "Shape" or not image_inputs(node, constants):
             constants |= dict.fromkeys(node.output)
     return constants
 
 
-def images_of(node: Any, constants: Constants) -> list[str]:
+def image_inputs(node: Any, constants: Constants) -> list[str]:
     """Return the inputs of a node that depend on the image."""
     return [name for name in node.input if name and name not in constants]
 
@@ -56,14 +56,14 @@ def planes_before(node: Any, shapes: Shapes) -> list[int] | None:
     return lengths[1] if known and prod(lengths[0]) == prod(lengths[1]) else None
 
 
-def axes_of(node: Any, constants: Constants, shapes: Shapes) -> Axes | None:
+def node_axes(node: Any, constants: Constants, shapes: Shapes) -> Axes | None:
     """Return what a node reads along Y and X, its borders padded alike; None for any other node."""
     attributes = {attribute.name: attribute for attribute in node.attribute}
     kind = node.op_type
     if kind == "Reshape":
         return (Pointwise(), Pointwise()) if planes_before(node, shapes) else None
     if kind == "Concat":
-        joins_images = attributes["axis"].i == 1 and len(images_of(node, constants)) == len(node.input)
+        joins_images = attributes["axis"].i == 1 and len(image_inputs(node, constants)) == len(node.input)
         return (Pointwise(), Pointwise()) if joins_images else None
     if kind == "BatchNormalization":
         return Pointwise(), Pointwise()

@@ -14,16 +14,16 @@ import numpy as np
 from napari_vstain.core.models.onnx.onnx_nodes import (
     Axes,
     Shapes,
-    axes_of,
     constants_of,
-    images_of,
+    image_inputs,
+    node_axes,
     planes_before,
     shapes_of,
 )
 from napari_vstain.core.models.receptive_field.layer_axes import Layer
 
 Cut = tuple[int, int]
-Step = tuple[Any, list[str], Axes]
+NodeStep = tuple[Any, list[str], Axes]
 """A node, the images that it reads, and how."""
 NOTHING: Cut = (0, 0)
 _END = np.iinfo(np.int64).max
@@ -62,13 +62,13 @@ def trimmed(model: Any, halo: Cut) -> Any | None:
     return _rebuilt(model, source, shapes, steps, _spared(steps, known), known)
 
 
-def _steps(graph: Any, shapes: Shapes) -> list[Step] | None:
+def _steps(graph: Any, shapes: Shapes) -> list[NodeStep] | None:
     """Return the nodes that read images, with their axes; None when one is of a kind that may not be cut."""
     constants = constants_of(graph)
     steps = []
     for node in graph.node:
-        images = [] if node.op_type == "Shape" else images_of(node, constants)
-        axes = axes_of(node, constants, shapes) if images else None
+        images = [] if node.op_type == "Shape" else image_inputs(node, constants)
+        axes = node_axes(node, constants, shapes) if images else None
         if images and axes is None:
             return None
         if axes is not None:
@@ -76,7 +76,7 @@ def _steps(graph: Any, shapes: Shapes) -> list[Step] | None:
     return steps
 
 
-def _scales(source: str, steps: Sequence[Step]) -> dict[str, tuple[Fraction, Fraction]]:
+def _scales(source: str, steps: Sequence[NodeStep]) -> dict[str, tuple[Fraction, Fraction]]:
     """Return how many input pixels a pixel of each value is, unless it joins images of different scales."""
     scales = {source: (Fraction(1), Fraction(1))}
     for node, images, axes in steps:
@@ -93,7 +93,7 @@ def _scaled(halo: Cut, scale: tuple[Fraction, Fraction] | None) -> Cut | None:
     return (int(y), int(x)) if y.denominator == x.denominator == 1 else None
 
 
-def _spared(steps: Sequence[Step], wanted: Mapping[str, Cut]) -> dict[str, Cut]:
+def _spared(steps: Sequence[NodeStep], wanted: Mapping[str, Cut]) -> dict[str, Cut]:
     """Return how much of each value nothing reads that a wanted pixel depends on."""
     spared = dict(wanted)
     for node, images, axes in reversed(steps):
@@ -121,7 +121,12 @@ def _least(cuts: Iterable[Cut]) -> Cut:
 
 
 def _rebuilt(
-    model: Any, source: str, shapes: Shapes, steps: Sequence[Step], spared: Mapping[str, Cut], wanted: Mapping[str, Cut]
+    model: Any,
+    source: str,
+    shapes: Shapes,
+    steps: Sequence[NodeStep],
+    spared: Mapping[str, Cut],
+    wanted: Mapping[str, Cut],
 ) -> Any | None:
     """Return the model with the cuts in it, made where an image is joined, enlarged or given out."""
     made = type(model)()

@@ -29,7 +29,7 @@ _RUNNING = (RuntimeError, ValueError, TypeError, IndexError, KeyError, Attribute
 """What a network raises that cannot take an image."""
 
 
-def probe(network: nn.Module, dimensions: Dimensions | str = Dimensions.TWO) -> ReceptiveField:
+def probe_gradients(network: nn.Module, dimensions: Dimensions | str = Dimensions.TWO) -> ReceptiveField:
     """Return how far a network looks, measured on a copy of it in double precision.
 
     All its weights are replaced by positive ones, and the maximum of a window by its mean, so that nothing
@@ -193,7 +193,7 @@ def _shapes(network: nn.Module, width: int, dimensions: Dimensions) -> Iterable[
         yield from ((1, channels, depth, width, width) for depth in depths)
 
 
-def sample_shape(network: nn.Module, dimensions: Dimensions) -> tuple[int, ...]:
+def probe_shape(network: nn.Module, dimensions: Dimensions) -> tuple[int, ...]:
     """Return the shape of a small image that a network takes, (B, C, Y, X) or (B, C, Z, Y, X).
 
     Raises

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from napari_vstain.core.models.receptive_field.field import UnknownLayer
-from napari_vstain.core.models.receptive_field.graph_run import Values
+from napari_vstain.core.models.receptive_field.graph_run import GraphValues
 from napari_vstain.core.models.receptive_field.layer_axes import Layer, Pointwise
-from napari_vstain.core.models.receptive_field.reach import Step
+from napari_vstain.core.models.receptive_field.reach import LayerStep
 
 
 class AxisWalk:
@@ -28,10 +28,10 @@ class AxisWalk:
         The version of the operators.
     """
 
-    def __init__(self, values: Values, source: str, at: int, opset: int) -> None:
+    def __init__(self, values: GraphValues, source: str, at: int, opset: int) -> None:
         self.opset = opset
         self.source, self.length = source, values[source].shape[at]
-        self.steps: list[Step] = []
+        self.steps: list[LayerStep] = []
         self.across = False
         """True once something looks at the whole image."""
         self._values = values
@@ -49,7 +49,7 @@ class AxisWalk:
         assert at is not None
         return at
 
-    def make(self, node: "Node", read: Sequence[str], at: int | None, layer: Layer | None = None) -> None:
+    def make(self, node: "GraphNode", read: Sequence[str], at: int | None, layer: Layer | None = None) -> None:
         """Note what a node makes, and of what; `at` None: something that has no place in the image."""
         if at is None:
             self.across = True
@@ -63,13 +63,13 @@ class AxisWalk:
         for name in node.outputs:
             surplus = self.shape(name)[at] - self.length / pixels
             self._pixels[name], self.at[name] = pixels, at
-            self.steps.append(Step(name, tuple(read), layer, surplus))
+            self.steps.append(LayerStep(name, tuple(read), layer, surplus))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a value."""
         return tuple(self._values[name].shape)
 
-    def constant(self, node: "Node", index: int) -> Any | None:
+    def constant(self, node: "GraphNode", index: int) -> Any | None:
         """Return the value of an input that does not depend on the image's pixels; None where there is none."""
         if index >= len(node.inputs) or not node.inputs[index]:
             return None
@@ -77,17 +77,17 @@ class AxisWalk:
             raise UnknownLayer(f"{node.kind} by an image")
         return self._values[node.inputs[index]]
 
-    def lengths(self, node: "Node", at: int) -> tuple[int, int]:
+    def lengths(self, node: "GraphNode", at: int) -> tuple[int, int]:
         """Return the lengths of the axis in a node's first input and output."""
         return self.shape(node.inputs[0])[at], self.shape(node.outputs[0])[at]
 
-    def alone(self, node: "Node", placed: Sequence[str]) -> int:
+    def alone(self, node: "GraphNode", placed: Sequence[str]) -> int:
         """Return where the axis is in a node's first input, which must be the only one that has it."""
         if list(placed) != [node.inputs[0]]:
             raise UnknownLayer(f"{node.kind} of several images")
         return self.place(node.inputs[0])
 
-    def same_everywhere(self, node: "Node", name: str, at: int) -> None:
+    def same_everywhere(self, node: "GraphNode", name: str, at: int) -> None:
         """Refuse a constant that differs from place to place: it belongs to one size of the image."""
         value = self._values[name]
         if (
@@ -98,7 +98,7 @@ class AxisWalk:
             raise UnknownLayer(f"{node.kind} by what differs from place to place")
 
 
-class Node:
+class GraphNode:
     """A node's parts as plain values."""
 
     def __init__(self, node: Any) -> None:

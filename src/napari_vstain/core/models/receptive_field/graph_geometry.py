@@ -9,12 +9,12 @@ import numpy as np
 from napari_vstain.core.models.receptive_field.field import UnknownLayer
 from napari_vstain.core.models.receptive_field.layer_axes import Layer, Pointwise, Sampled, Transposed, Window
 
-Attributes = Mapping[str, Any]
+NodeAttributes = Mapping[str, Any]
 """Of a node, as plain values."""
 _SUPPORT = {"nearest": Fraction(1), "linear": Fraction(1), "cubic": Fraction(2)}
 
 
-def window(attributes: Attributes, kernel: tuple[int, ...], place: int, before: int, after: int) -> Layer:
+def window(attributes: NodeAttributes, kernel: tuple[int, ...], place: int, before: int, after: int) -> Layer:
     """Return one axis of a convolution or a pooling.
 
     Parameters
@@ -32,7 +32,7 @@ def window(attributes: Attributes, kernel: tuple[int, ...], place: int, before: 
     return Window(size, stride, padding, dilation)
 
 
-def transposed(attributes: Attributes, kernel: tuple[int, ...], place: int, before: int, after: int) -> Layer:
+def transposed(attributes: NodeAttributes, kernel: tuple[int, ...], place: int, before: int, after: int) -> Layer:
     """Return one axis of a transposed convolution; the arguments are those of `window`."""
     size, stride, dilation = (values[place] for values in (kernel, *_steps(attributes, len(kernel))))
     more = attributes.get("output_padding", [0] * len(kernel))[place]
@@ -46,7 +46,7 @@ def transposed(attributes: Attributes, kernel: tuple[int, ...], place: int, befo
     return Transposed(size, stride, padding, dilation)
 
 
-def interpolation(attributes: Attributes, scale: float | None, before: int, after: int) -> Layer:
+def interpolation(attributes: NodeAttributes, scale: float | None, before: int, after: int) -> Layer:
     """Return one axis of an interpolation.
 
     Parameters
@@ -96,12 +96,12 @@ def _nearest(rounding: str, scale: Fraction, centre: Fraction) -> Layer:
     return Sampled(scale, centre, Fraction(1, 2) if rounding.startswith("round") else Fraction(1))
 
 
-def _steps(attributes: Attributes, rank: int) -> tuple[list[int], list[int]]:
+def _steps(attributes: NodeAttributes, rank: int) -> tuple[list[int], list[int]]:
     ones = [1] * rank
     return list(attributes.get("strides") or ones), list(attributes.get("dilations") or ones)
 
 
-def _padding(attributes: Attributes, kernel: tuple[int, ...], place: int, total: int) -> int:
+def _padding(attributes: NodeAttributes, kernel: tuple[int, ...], place: int, total: int) -> int:
     """Return the padding in front; `total` is what a rule pads in all."""
     rule = attributes.get("auto_pad", b"NOTSET")
     if rule == b"VALID":
@@ -112,12 +112,12 @@ def _padding(attributes: Attributes, kernel: tuple[int, ...], place: int, total:
     return int((attributes.get("pads") or [0] * 2 * len(kernel))[place])
 
 
-def _text(attributes: Attributes, name: str, default: str) -> str:
+def _text(attributes: NodeAttributes, name: str, default: str) -> str:
     value = attributes.get(name, default)
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def kernel_of(attributes: Attributes, weights: np.ndarray[Any, Any] | None) -> tuple[int, ...]:
+def kernel_of(attributes: NodeAttributes, weights: np.ndarray[Any, Any] | None) -> tuple[int, ...]:
     """Return the size of a convolution or a pooling, from its weights where the node leaves it out."""
     given = attributes.get("kernel_shape")
     if given:

@@ -5,7 +5,7 @@ from math import prod
 from typing import Any
 
 from napari_vstain.core.models.receptive_field.field import UnknownLayer
-from napari_vstain.core.models.receptive_field.graph_axis import AxisWalk, Node
+from napari_vstain.core.models.receptive_field.graph_axis import AxisWalk, GraphNode
 from napari_vstain.core.models.receptive_field.graph_geometry import interpolation, kernel_of, transposed, window
 from napari_vstain.core.models.receptive_field.layer_axes import Pointwise, Transposed, Window
 
@@ -39,7 +39,7 @@ def follow_axis(graph: Any, walk: AxisWalk) -> AxisWalk:
         When a node does not tell what it reads.
     """
     for proto in graph.node:
-        node = Node(proto)
+        node = GraphNode(proto)
         if node.has_graphs:  # what is in it may read anything
             raise UnknownLayer(node.kind)
         images = [name for name in node.inputs if name in walk.at]
@@ -63,7 +63,7 @@ def follow_axis(graph: Any, walk: AxisWalk) -> AxisWalk:
     return walk
 
 
-def _elementwise(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _elementwise(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     rank = len(walk.shape(node.outputs[0]))
     places = {walk.place(name) + rank - len(walk.shape(name)) for name in placed}
     if len(places) > 1:
@@ -75,7 +75,7 @@ def _elementwise(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at)
 
 
-def _window(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _window(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at = walk.alone(node, placed)
     if at < 2:
         raise UnknownLayer(f"{node.kind} along an axis that is no image's")
@@ -87,7 +87,7 @@ def _window(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at, layer)
 
 
-def _interpolated(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _interpolated(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at = walk.alone(node, placed)
     attributes, index = dict(node.attributes), 2
     if node.kind == "Upsample":
@@ -103,7 +103,7 @@ def _interpolated(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at, interpolation(attributes, scale, *walk.lengths(node, at)))
 
 
-def _normalized(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _normalized(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at = walk.alone(node, placed)
     if node.kind == "MeanVarianceNormalization" and at not in node.attributes.get("axes", (0, 2, 3)):
         walk.make(node, placed, at)
@@ -112,7 +112,7 @@ def _normalized(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at)
 
 
-def _batch_norm(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _batch_norm(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at = walk.alone(node, placed)
     if at == 1 or node.attributes.get("training_mode"):
         walk.across = True
@@ -120,7 +120,7 @@ def _batch_norm(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at)
 
 
-def _along(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _along(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     """Follow what normalizes along one axis, or along all from one on."""
     at, rank = walk.alone(node, placed), len(walk.shape(node.inputs[0]))
     old = walk.opset < 13 and "Norm" not in node.kind
@@ -132,7 +132,7 @@ def _along(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at)
 
 
-def _reduced(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _reduced(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at, rank = walk.alone(node, placed), len(walk.shape(node.inputs[0]))
     if node.kind in ("ArgMax", "ArgMin"):
         axes = [int(node.attributes.get("axis", 0))]
@@ -150,7 +150,7 @@ def _reduced(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at - gone)
 
 
-def _joined(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _joined(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     rank = len(walk.shape(node.outputs[0]))
     places = {walk.place(name) for name in placed}
     axis = int(node.attributes["axis"]) % rank
@@ -163,14 +163,14 @@ def _joined(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at)
 
 
-def _parted(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _parted(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at = walk.alone(node, placed)
     if int(node.attributes.get("axis", 0)) % len(walk.shape(node.inputs[0])) == at:
         raise UnknownLayer("Split along an axis of the image")
     walk.make(node, placed, at)
 
 
-def _padded(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _padded(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at, rank = walk.alone(node, placed), len(walk.shape(node.inputs[0]))
     mode = node.attributes.get("mode", b"constant")
     given, axes = walk.constant(node, 1), walk.constant(node, 3)
@@ -185,7 +185,7 @@ def _padded(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at, Pointwise(before))
 
 
-def _sliced(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _sliced(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at, rank = walk.alone(node, placed), len(walk.shape(node.inputs[0]))
     attributes = node.attributes
     starts = list(attributes["starts"]) if "starts" in attributes else walk.constant(node, 1).ravel().tolist()  # type: ignore[union-attr]
@@ -204,12 +204,12 @@ def _sliced(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at, Window(1, step, -start) if step > 1 else Pointwise(-start))
 
 
-def _transposed_axes(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _transposed_axes(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at, rank = walk.alone(node, placed), len(walk.shape(node.inputs[0]))
     walk.make(node, placed, list(node.attributes.get("perm", reversed(range(rank)))).index(at))
 
 
-def _reshaped(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _reshaped(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     """Follow the axis where it stays as it is, takes another in behind it, or is parted in two."""
     at = walk.alone(node, placed)
     before, after = walk.shape(node.inputs[0]), walk.shape(node.outputs[0])
@@ -230,21 +230,21 @@ def _reshaped(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     raise UnknownLayer("Reshape of an axis of the image")
 
 
-def _repeated(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _repeated(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at = walk.alone(node, placed) + len(walk.shape(node.outputs[0])) - len(walk.shape(node.inputs[0]))
     if walk.shape(node.outputs[0])[at] != walk.shape(node.inputs[0])[walk.place(node.inputs[0])]:
         raise UnknownLayer(f"{node.kind} along an axis of the image")
     walk.make(node, placed, at)
 
 
-def _blocks(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _blocks(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at, size = walk.alone(node, placed), int(node.attributes["blocksize"])
     if at < 2:
         raise UnknownLayer(node.kind)
     walk.make(node, placed, at, Transposed(size, size, 0) if node.kind == "DepthToSpace" else Window(size, size, 0))
 
 
-def _multiplied(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _multiplied(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     """Follow a product of matrices: channels are mixed at every pixel, or pixels with each other."""
     if len(placed) > 1 or node.kind == "Gemm" or min(len(walk.shape(name)) for name in node.inputs) < 2:
         raise UnknownLayer(f"{node.kind} of pixels")
@@ -261,7 +261,7 @@ def _multiplied(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at)
 
 
-def _gathered(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _gathered(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     at, rank = walk.alone(node, placed), len(walk.shape(node.inputs[0]))
     axis = int(node.attributes.get("axis", 0)) % rank
     if axis == at:
@@ -269,11 +269,11 @@ def _gathered(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
     walk.make(node, placed, at + (len(walk.shape(node.inputs[1])) - 1 if axis < at else 0))
 
 
-def _pooled(walk: AxisWalk, node: Node, placed: Sequence[str]) -> None:
+def _pooled(walk: AxisWalk, node: GraphNode, placed: Sequence[str]) -> None:
     walk.make(node, placed, None if walk.alone(node, placed) >= 2 else walk.place(placed[0]))
 
 
-_Handler = Callable[[AxisWalk, Node, Sequence[str]], None]
+_Handler = Callable[[AxisWalk, GraphNode, Sequence[str]], None]
 
 
 def _for(names: Iterable[str], handler: _Handler) -> dict[str, _Handler]:

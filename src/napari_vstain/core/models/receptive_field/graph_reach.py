@@ -20,7 +20,7 @@ from napari_vstain.core.arrays import round_up
 from napari_vstain.core.models.receptive_field.field import UnknownLayer
 from napari_vstain.core.models.receptive_field.graph_axis import AxisWalk
 from napari_vstain.core.models.receptive_field.graph_nodes import follow_axis
-from napari_vstain.core.models.receptive_field.graph_run import GraphRunner, Refused, Values
+from napari_vstain.core.models.receptive_field.graph_run import GraphRunner, GraphValues, Refused
 from napari_vstain.core.models.receptive_field.reach import radius_and_stride
 from napari_vstain.core.progress import CancelToken
 
@@ -76,7 +76,9 @@ class GraphFollower:
             raise UnknownLayer("a branch or a loop")
         self._graph, self._fixed, self._free = model.graph, tuple(fixed), free
         self._opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 18)
-        self._constants: Values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self._constants: GraphValues = {
+            tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
+        }
         self._source = next(value.name for value in model.graph.input if value.name not in self._constants)
         self._output = model.graph.output[0].name
         self._runner = GraphRunner(model, path, token, every=True)
@@ -170,7 +172,7 @@ class GraphFollower:
         if any(m != ceil(n * factor) for m, n, factor in zip(made, sizes, scale, strict=True)):
             raise Refused("it gives another size than it takes")
 
-    def _values(self, sizes: Lengths) -> Values:
+    def _values(self, sizes: Lengths) -> GraphValues:
         image = self._image(sizes)
         return {**self._constants, self._source: image, **self._runner.values(image)}
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari_vstain.core.errors import ModelError
 from napari_vstain.core.progress import Cancelled, CancelToken
 
-Values = dict[str, npt.NDArray[Any]]
+GraphValues = dict[str, npt.NDArray[Any]]
 LIMIT_S = 6.0
 """How long a network may take for `LIMIT_PX` pixels, and for each so many more: what needs longer never ends."""
 LIMIT_PX = 64 * 64
@@ -80,7 +80,7 @@ class GraphRunner:
         made: npt.NDArray[np.float32] = self._run(batch, self._outputs[:1])[0]
         return made
 
-    def values(self, batch: npt.NDArray[np.float32]) -> Values:
+    def values(self, batch: npt.NDArray[np.float32]) -> GraphValues:
         """Return every value that is given out, by name; raises as `run`."""
         made = zip(self._outputs, self._run(batch, self._outputs), strict=True)
         return {name: value for name, value in made if isinstance(value, np.ndarray)}

@@ -21,7 +21,7 @@ from napari_vstain.core.models.receptive_field.field import UnknownLayer
 from napari_vstain.core.models.receptive_field.graph_axis import AxisWalk
 from napari_vstain.core.models.receptive_field.graph_nodes import follow_axis
 from napari_vstain.core.models.receptive_field.graph_run import GraphRunner, Refused
-from napari_vstain.core.models.receptive_field.reach import Step, radius_and_stride
+from napari_vstain.core.models.receptive_field.reach import LayerStep, radius_and_stride
 from napari_vstain.core.progress import CancelToken
 
 _TRACING = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError, ImportError)
@@ -123,13 +123,13 @@ def _traced(network: nn.Module, shape: tuple[int, ...]) -> Any:
         raise UnknownLayer(f"{type(network).__name__} cannot be traced") from error
 
 
-def _unnamed(walk: _Walk) -> list[Step]:
+def _unnamed(walk: _Walk) -> list[LayerStep]:
     """Return the steps of a walk with their values counted, not named."""
     names = {_SOURCE: _SOURCE}
     for step in walk.steps:
         names[step.made] = str(len(names))
     return [
-        Step(names[step.made], tuple(names[name] for name in step.read), step.layer, step.surplus)
+        LayerStep(names[step.made], tuple(names[name] for name in step.read), step.layer, step.surplus)
         for step in walk.steps
     ]
 

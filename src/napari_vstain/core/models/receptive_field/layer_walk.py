@@ -11,7 +11,7 @@ from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
 from napari_vstain.core.models.receptive_field.field import ReceptiveField, UnknownLayer
 from napari_vstain.core.models.receptive_field.layer_axes import Layer, Linear, Nearest, Pointwise, Transposed, Window
-from napari_vstain.core.models.receptive_field.reach import Step, radius_and_stride
+from napari_vstain.core.models.receptive_field.reach import LayerStep, radius_and_stride
 from napari_vstain.core.models.spec import Dimensions
 
 POINTWISE_MODULES: tuple[type[nn.Module], ...] = (
@@ -45,14 +45,14 @@ def walk_layers(network: nn.Module, dimensions: Dimensions) -> ReceptiveField:
 def _along(graph: fx.Graph, network: nn.Module, axis: int) -> tuple[int, int]:
     """Return the radius and the total stride along one axis."""
     source = next(node.name for node in graph.nodes if node.op == "placeholder")
-    steps: list[Step] = []
+    steps: list[LayerStep] = []
     outputs: list[str] = []
     for node in graph.nodes:
         read = tuple(before.name for before in node.all_input_nodes)
         if node.op == "output":
             outputs += read
         elif node.op != "placeholder":
-            steps.append(Step(node.name, read, _layer(node, network, axis)))
+            steps.append(LayerStep(node.name, read, _layer(node, network, axis)))
     return radius_and_stride(source, steps, outputs)
 
 

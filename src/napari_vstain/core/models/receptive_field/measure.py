@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import nn
 
 from napari_vstain.core.models.receptive_field.field import ReceptiveField, UnknownLayer
-from napari_vstain.core.models.receptive_field.gradient_probe import probe, sample_shape
+from napari_vstain.core.models.receptive_field.gradient_probe import probe_gradients, probe_shape
 from napari_vstain.core.models.receptive_field.layer_trace import traced_reach
 from napari_vstain.core.models.receptive_field.layer_walk import walk_layers
 from napari_vstain.core.models.spec import Dimensions
@@ -26,13 +26,13 @@ def receptive_field(network: nn.Module, dimensions: Dimensions | str = Dimension
     try:
         return walk_layers(network, dimensions)
     except UnknownLayer:
-        seen = probe(network, dimensions)
+        seen = probe_gradients(network, dimensions)
     if not seen.tile_exact:
         return seen
 
     free = 3 if dimensions is Dimensions.THREE else 2
     try:
-        reach, across = traced_reach(_at_rest(network), sample_shape(network, dimensions), seen.stride[-free:])
+        reach, across = traced_reach(_at_rest(network), probe_shape(network, dimensions), seen.stride[-free:])
     except UnknownLayer:
         return replace(seen, tile_exact=False)
     radius = tuple(max(*pair) for pair in zip((0,) * (3 - free) + reach, seen.radius, strict=True))

@@ -10,7 +10,7 @@ from napari_vstain.core.models.receptive_field.layer_axes import Layer
 
 
 @dataclass(frozen=True)
-class Step:
+class LayerStep:
     """One layer, along one axis: the value that it makes, and those that it makes it of."""
 
     made: str
@@ -20,7 +20,7 @@ class Step:
     """Pixels of the value beyond its share of the image: its length is ``image length / scale + surplus``."""
 
 
-def scales(source: str, steps: Iterable[Step]) -> dict[str, Fraction]:
+def scales(source: str, steps: Iterable[LayerStep]) -> dict[str, Fraction]:
     """Return, for each value, how many input pixels one of its pixels is.
 
     Raises
@@ -38,7 +38,7 @@ def scales(source: str, steps: Iterable[Step]) -> dict[str, Fraction]:
 
 
 def radius_and_stride(
-    source: str, steps: Sequence[Step], outputs: Iterable[str], remainder: int = 0
+    source: str, steps: Sequence[LayerStep], outputs: Iterable[str], remainder: int = 0
 ) -> tuple[int, int]:
     """Return how far the outputs look on one side, over every phase of the total stride, and that stride; in pixels.
 
@@ -70,7 +70,7 @@ def radius_and_stride(
     return radius, stride
 
 
-def _read_by(steps: Sequence[Step], output: str, index: int) -> dict[str, tuple[int, int]]:
+def _read_by(steps: Sequence[LayerStep], output: str, index: int) -> dict[str, tuple[int, int]]:
     """Return the first and last pixel of every value that pixel `index` of an output depends on."""
     intervals = {output: (index, index)}
     for step in reversed(steps):

@@ -15,7 +15,7 @@ from napari_vstain.core.errors import ModelError
 from napari_vstain.core.models.receptive_field.graph_run import Refused
 from napari_vstain.core.models.spec import Dimensions
 
-Run = Callable[[Array], Array]
+NetworkRun = Callable[[Array], Array]
 _LARGEST_STRIDE = 64
 _LENGTHS = (256, 512)
 _EXACT, _FAINT, _NOTICEABLE = 0.0, 1e-6, 1e-3
@@ -35,7 +35,7 @@ class InputShape:
 class ShiftProbe:
     """Measures how far a network looks along each axis, and which shifts it follows."""
 
-    def __init__(self, run: Run, shape: InputShape, path: Path) -> None:
+    def __init__(self, run: NetworkRun, shape: InputShape, path: Path) -> None:
         self._run, self._shape, self._path = run, shape, path
         self._volume = shape.dimensions is Dimensions.THREE
         self._axes = (2, 3) if shape.dimensions is Dimensions.TWO else (2, 3, 4) if self._volume else (3, 4)
