@@ -179,7 +179,7 @@ def test_a_network_that_cannot_be_read_is_traced():
 
 
 class _Hidden(nn.Module):
-    """A branch that no image of the probe_gradients opens, in code that cannot be read layer by layer."""
+    """A branch that no image of the probe opens, in code that cannot be read layer by layer."""
 
     def __init__(self):
         super().__init__()
