@@ -1,5 +1,7 @@
 """A chunk that was lost on the way is not taken for an empty one."""
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -49,6 +51,18 @@ def test_chunks_that_are_not_on_disk_are_counted(tmp_path, layout):
     assert [position.missing_chunks(name) for name in "ab"] == [(0, total), (0, total)]
     chunks(path)[-1].unlink()
     assert [position.missing_chunks(name) for name in "ab"] == [(0, total), (1, total)]
+
+
+@pytest.mark.parametrize("layout", ["0.4 nested", "0.4 flat", "0.5"])
+@pytest.mark.parametrize("length", [2**20, 2**40])
+def test_sizes_that_lie_are_counted_at_once(tmp_path, layout, length):
+    path = stored(tmp_path / "i.zarr", layout, write_empty_chunks=True)
+    metadata = path / "0" / (".zarray" if layout.startswith("0.4") else "zarr.json")
+    values = json.loads(metadata.read_text())
+    values["shape"][4] = length
+    metadata.write_text(json.dumps(values))
+    total = 4 * length // 16
+    assert open_dataset(path).position("0/0/0").missing_chunks("a") == (total - 16, total)
 
 
 def test_a_store_that_leaves_out_empty_chunks_is_used_and_said_so(tmp_path):

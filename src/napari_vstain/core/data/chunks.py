@@ -5,8 +5,9 @@ store says that it was written with all its chunks, as what we import is, a miss
 """
 
 import os
-from collections.abc import Sequence
-from itertools import product
+import re
+from collections.abc import Iterator
+from math import prod
 
 from napari_vstain.core.data.pixels import Pixels
 
@@ -17,15 +18,28 @@ WHOLE = "all"
 def count_missing(pixels: Pixels, channel: int, t: int | None = None) -> tuple[int, int]:
     """Return how many chunks of a channel, or of one of its frames, are not on disk, and how many there should be.
 
-    Those of a sharded array are counted by shard: that is what a copy loses.
+    Those of a sharded array are counted by shard: that is what a copy loses. Files are counted, not places: metadata
+    may speak of more chunks than any disk holds.
     """
     array = pixels.array
     wanted = {"c": channel} | ({} if t is None else {"t": t})
-    steps = zip(pixels.axes, array.shape, array.shards or array.chunks, strict=True)
-    places = [_along(n, size, wanted.get(axis)) for axis, n, size in steps]
-    keys = [array.metadata.encode_chunk_key(place) for place in product(*places)]
-    return sum(not os.path.exists(os.path.join(pixels.path, key)) for key in keys), len(keys)
+    spans = [
+        (wanted[axis] // size, wanted[axis] // size + 1) if axis in wanted else (0, -(-n // size))
+        for axis, n, size in zip(pixels.axes, array.shape, array.shards or array.chunks, strict=True)
+    ]
+    found = {
+        place
+        for place in _on_disk(pixels.path)
+        if len(place) == len(spans) and all(low <= at < high for at, (low, high) in zip(place, spans, strict=True))
+    }
+    total = prod(high - low for low, high in spans)
+    return total - len(found), total
 
 
-def _along(n: int, size: int, wanted: int | None) -> Sequence[int]:
-    return range(-(-n // size)) if wanted is None else [wanted // size]
+def _on_disk(path: str | os.PathLike[str]) -> Iterator[tuple[int, ...]]:
+    """Yield the places of the chunks that are there; a key holds them as numbers, whatever parts these (``c/0/1``)."""
+    for folder, _, files in os.walk(path):
+        for name in files:
+            key = os.path.relpath(os.path.join(folder, name), path)
+            if re.fullmatch(r"(c[./\\])?\d+([./\\]\d+)*", key):
+                yield tuple(int(digits) for digits in re.findall(r"\d+", key))
