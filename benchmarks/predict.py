@@ -27,7 +27,8 @@ from napari_vstain.core.data import create_plate
 from napari_vstain.core.engines import load_engine
 from napari_vstain.core.engines.devices import cpu_threads
 from napari_vstain.core.errors import SettingsError
-from napari_vstain.core.inference.predictor import Predictor, load_predictor
+from napari_vstain.core.inference.loading import load_predictor
+from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.streaming import Stream, TileDone
 from napari_vstain.core.jobs import EventKind, FinishReason, Job
 from napari_vstain.core.tiling.padding import reflect_pad
@@ -220,7 +221,7 @@ def memory(model: Model, folder: Path, small: int, large: int) -> None:
 _COLD = """
 import sys
 import numpy as np
-from napari_vstain.core.inference.predictor import load_predictor
+from napari_vstain.core.inference.loading import load_predictor
 load_predictor(sys.argv[1]).predict(np.ones((1, 512, 512), np.uint16))
 """
 

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from _report import report, report_machine
 from napari_vstain.core.data import ImportSettings, open_dataset, run_import
-from napari_vstain.core.inference.predictor import load_predictor
+from napari_vstain.core.inference.loading import load_predictor
 from napari_vstain.core.models.split import Split
 from napari_vstain.core.novelty import novelty
 from napari_vstain.core.preprocessing import image_statistics

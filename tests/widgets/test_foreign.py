@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from napari_vstain.core.models.files.model_notes import Elsewhere, fixed_numbers, lacking
+from napari_vstain.core.models.files.model_file import open_model
+from napari_vstain.core.models.files.model_notes import Elsewhere, fixed_numbers
 from napari_vstain.core.models.spec import Normalization
 from napari_vstain.core.session import PredictorCache, chosen_model, load_model
 from napari_vstain.widgets.predict import PredictSection
@@ -174,10 +175,10 @@ def test_what_was_said_of_a_file_can_be_corrected(section, qtbot, theirs):
         spacing_um=(None, 0.2, 0.2),
     )
     foreign = section.chooser.foreign
-    foreign.ask(lacking(theirs), said)
+    foreign.ask(open_model(theirs).lacks(), said)
     assert not foreign.intensities.isHidden()
     assert foreign.answer() == said
-    foreign.ask(lacking(theirs))
+    foreign.ask(open_model(theirs).lacks())
     assert foreign.intensities.isHidden()
     assert foreign.answer() == Elsewhere()
 
@@ -193,7 +194,7 @@ def test_a_file_that_is_chosen_again_is_asked_about_again(section, qtbot, theirs
 
 def test_the_fields_fit_a_narrow_dock(section, theirs):
     foreign = section.chooser.foreign
-    foreign.ask(lacking(theirs))
+    foreign.ask(open_model(theirs).lacks())
     foreign.fold.open(True)
     for level in ("fov", "dataset"):
         choose(foreign.intensities.input, level)

@@ -31,7 +31,7 @@ def predicted(section, qtbot):
 
 def whole(checkpoint, image):
     """Return the prediction without any window, (Y, X)."""
-    from napari_vstain.core.inference.predictor import load_predictor
+    from napari_vstain.core.inference.loading import load_predictor
 
     return load_predictor(checkpoint).predict(image[None])["stain"][0]
 

@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_vstain.core.data import open_dataset
-from napari_vstain.core.inference.predictor import load_predictor
+from napari_vstain.core.inference.loading import load_predictor
 from napari_vstain.core.inference.resampling import ResampledPredictor
 from napari_vstain.core.session import open_path
 from napari_vstain.core.settings import load_config

@@ -78,7 +78,7 @@ def test_what_was_said_goes_with_the_model(section, qtbot, desk, field):
 
 
 def test_another_voxel_size_is_said_and_resampling_is_offered(section, qtbot, desk, picky):
-    from napari_vstain.core.inference.predictor import load_predictor
+    from napari_vstain.core.inference.loading import load_predictor
     from napari_vstain.core.inference.resampling import ResampledPredictor
 
     image = smooth(5)

@@ -18,7 +18,7 @@ from napari_vstain.core.deployment.example import example
 from napari_vstain.core.errors import ModelError, WorkspaceError
 from napari_vstain.core.evaluation import EvaluateSettings
 from napari_vstain.core.evaluation import run as evaluate
-from napari_vstain.core.inference.predictor import load_predictor
+from napari_vstain.core.inference.loading import load_predictor
 from napari_vstain.core.models import Dimensions, ModelSpec, Normalization, OutputSpec, Statistics
 from napari_vstain.core.models.files.checkpoint import load_checkpoint, save_checkpoint
 from napari_vstain.core.models.files.onnx_file import read_spec, trace_network

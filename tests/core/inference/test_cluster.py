@@ -6,7 +6,7 @@ import pytest
 from napari_vstain.core.data import open_dataset, recorded
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.inference import PredictSettings, run
-from napari_vstain.core.inference.predictor import load_predictor
+from napari_vstain.core.inference.loading import load_predictor
 from napari_vstain.core.models.files.checkpoint import save_checkpoint
 from napari_vstain.core.models.networks import build_network
 from napari_vstain.core.models.receptive_field.measure import receptive_field

@@ -20,6 +20,7 @@ from napari_vstain.core.errors import DatasetError, WorkspaceError
 from napari_vstain.core.experiments import Experiment, Run
 from napari_vstain.core.left_out import LeftOut
 from napari_vstain.core.models import ModelSpec
+from napari_vstain.core.models.files.model_file import open_model
 from napari_vstain.core.workspace import Workspace
 
 SUFFIX = "_prediction"
@@ -94,7 +95,7 @@ def find_predictions(
     DatasetError
         When nothing is predicted yet, or only by other models or of other datasets.
     """
-    candidates = _of_file(model) if model is not None else _of_runs(experiment, run)
+    candidates = _of_runs(experiment, run) if model is None else {"": open_model(model).spec()}
     stores = list(_stores(experiment, experiment.run(run) if run else None))
     if not stores:
         raise DatasetError("experiment", experiment.name, "nothing is predicted yet", "run `vstain predict` first")
@@ -153,18 +154,6 @@ def _is_of(store: Dataset, spec: ModelSpec, dataset: tuple[str, str] | None) -> 
 
 def _of_runs(experiment: Experiment, run: str) -> dict[str, ModelSpec]:
     """Return the specs of the runs that may have predicted, newest first."""
-    from napari_vstain.core.models.files.checkpoint import load_spec
-
     newest = experiment.run(run)
     runs = [newest] if run else [one for one in reversed(experiment.runs()) if one.trained]
-    return {one.name: load_spec(one.checkpoint) for one in runs or [newest]}
-
-
-def _of_file(model: Path) -> dict[str, ModelSpec]:
-    if model.suffix == ".onnx":
-        from napari_vstain.core.models.files.onnx_file import read_spec
-
-        return {"": read_spec(model)}
-    from napari_vstain.core.models.files.checkpoint import load_spec
-
-    return {"": load_spec(model)}
+    return {one.name: open_model(one.checkpoint).spec() for one in runs or [newest]}

@@ -7,8 +7,8 @@ from napari_vstain.core.lazy import lazily
 if TYPE_CHECKING:
     from napari_vstain.core.inference.image_source import ChannelStack
     from napari_vstain.core.inference.lazy_prediction import predict_lazy
-    from napari_vstain.core.inference.loading import model_spec
-    from napari_vstain.core.inference.predictor import Predictor, load_predictor
+    from napari_vstain.core.inference.loading import load_predictor
+    from napari_vstain.core.inference.predictor import Predictor
     from napari_vstain.core.inference.settings import PredictSettings
     from napari_vstain.core.inference.stage import PredictResult, run
     from napari_vstain.core.inference.streaming import Stream, TileDone, Unlike, predict_stream
@@ -25,8 +25,7 @@ _LAZY = {
     "Stream": "core.inference.streaming",
     "TileDone": "core.inference.streaming",
     "Unlike": "core.inference.streaming",
-    "load_predictor": "core.inference.predictor",
-    "model_spec": "core.inference.loading",
+    "load_predictor": "core.inference.loading",
     "predict_lazy": "core.inference.lazy_prediction",
     "predict_stream": "core.inference.streaming",
     "run": "core.inference.stage",
@@ -43,7 +42,6 @@ __all__ = [
     "TileDone",
     "Unlike",
     "load_predictor",
-    "model_spec",
     "predict_lazy",
     "predict_stream",
     "run",

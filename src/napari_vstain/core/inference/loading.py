@@ -1,23 +1,23 @@
 """A model file becomes a predictor, here and on the workers of a cluster."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from napari_vstain.core.engines import Engine, load_engine
+from napari_vstain.core.engines import load_engine
 from napari_vstain.core.engines.choice import Tell
 from napari_vstain.core.inference.augment import Augmentation
 from napari_vstain.core.inference.normalize import check_scaling
-from napari_vstain.core.models.files.model_notes import Elsewhere, load_elsewhere
+from napari_vstain.core.inference.predictor import Predictor
+from napari_vstain.core.models.files.model_file import ModelFile, open_model
+from napari_vstain.core.models.files.model_notes import Elsewhere
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.novelty import check_calibration
 from napari_vstain.core.progress import CancelToken
 
-if TYPE_CHECKING:
-    from napari_vstain.core.inference.predictor import Predictor
-
 
 def load_predictor(
-    model: Path | str,
+    model: ModelFile | Path | str,
     *,
     augment: Augmentation | str = Augmentation.NONE,
     elsewhere: Elsewhere | None = None,
@@ -25,15 +25,13 @@ def load_predictor(
     token: CancelToken | None = None,
     tell: Tell = lambda what: None,
     **options: Any,
-) -> "Predictor":
-    """Return the predictor of a checkpoint or an ONNX file.
+) -> Predictor:
+    """Return the predictor of a model file, or of the path of one.
 
     Parameters
     ----------
-    elsewhere : Elsewhere, optional
-        What a VisCy checkpoint or an ONNX file of another maker does not say itself.
-    spec : ModelSpec, optional
-        What such an ONNX file takes and gives, when that is known already.
+    elsewhere, spec : optional
+        What is said or known of a third-party file, for a path: see `open_model`.
     token : CancelToken, optional
         Asked while a file of another maker is followed or measured, and while the engines are.
     tell
@@ -46,72 +44,36 @@ def load_predictor(
     ModelError
         When the file is not a model, or is truncated.
     SettingsError
-        When what is said in `elsewhere` is not enough.
+        When what is said of it is not enough.
     """
-    from napari_vstain.core.inference.predictor import Predictor
-
-    path = Path(model).expanduser()
-    if elsewhere is not None and elsewhere.config is not None:  # workers are in other folders
-        elsewhere = elsewhere.model_copy(update={"config": elsewhere.config.expanduser().absolute()})
-    network, known = _read_model(path, elsewhere, spec, token)
+    file = open_model(model, elsewhere, spec) if isinstance(model, (str, Path)) else model
+    known, network = file.load(token)
     check_calibration(known)
     check_scaling(known)
     engine = load_engine(network, known, token=token, tell=tell, **options)
-    foreign = spec is not None or _told(elsewhere)
-    told: dict[str, Any] = {"spec": known} if path.suffix == ".onnx" else {"elsewhere": elsewhere}
-    return Predictor(engine, known, augment=augment, origin=(path.absolute(), {**(told if foreign else {}), **options}))
+    return Predictor(engine, known, augment=augment, origin=LoadedFrom(file, options))
 
 
-def model_spec(model: Path | str, elsewhere: Elsewhere | None = None) -> ModelSpec:
-    """Return what a model says of itself, or what `elsewhere` says of it; no engine is made.
+@dataclass(frozen=True)
+class LoadedFrom:
+    """Where a predictor comes from: so little travels to the workers of a cluster, which load it themselves."""
 
-    Raises
-    ------
-    ModelError, SettingsError
-        As `load_predictor`.
-    """
-    path = Path(model).expanduser()
-    if path.suffix != ".onnx" and not _told(elsewhere):
-        from napari_vstain.core.models.files.checkpoint import load_spec
+    file: ModelFile
+    options: dict[str, Any]
+    """Of `engines.load_engine`."""
 
-        return load_spec(path)
-    return _read_model(path, elsewhere, None)[1]
+    def load(self, augment: Augmentation) -> Predictor:
+        """Return the predictor, loaded once in this process for each model file as it is now."""
+        options = sorted(self.options.items())
+        key = (self.file.path.stat().st_mtime_ns, augment, repr((self.file, options)))
+        if key not in _CACHE:
+            _CACHE.clear()
+            _CACHE[key] = load_predictor(self.file, augment=augment, **self.options)
+        return _CACHE[key]
 
-
-def _read_model(
-    path: Path, elsewhere: Elsewhere | None, spec: ModelSpec | None, token: CancelToken | None = None
-) -> tuple[Any, ModelSpec]:
-    """Return what `load_engine` takes, and the spec."""
-    if elsewhere is not None and _told(elsewhere):
-        return load_elsewhere(path, elsewhere, token)
-    if path.suffix == ".onnx":
-        from napari_vstain.core.models.files.onnx_file import read_spec
-
-        return path, spec or read_spec(path)
-    from napari_vstain.core.models.files.checkpoint import load_checkpoint
-
-    known, network = load_checkpoint(path)
-    return network, known
+    def with_threads(self, threads: int) -> "LoadedFrom | None":
+        """Return the same for workers of so many threads each; None when it was loaded for another number."""
+        return None if self.options.get("threads") else replace(self, options={**self.options, "threads": threads})
 
 
-def _told(elsewhere: Elsewhere | None) -> bool:
-    return elsewhere is not None and elsewhere != Elsewhere()
-
-
-_CACHE: dict[Any, "Predictor"] = {}
-
-
-def reloaded(path: Path, augment: Augmentation, options: dict[str, Any]) -> "Predictor":
-    """Return a predictor on a worker, loaded once in its process for each model file as it is now."""
-    key = (path, path.stat().st_mtime_ns, augment, repr(sorted(options.items())))
-    if key not in _CACHE:
-        _CACHE.clear()
-        _CACHE[key] = load_predictor(path, augment=augment, **options)
-    return _CACHE[key]
-
-
-def rebuilt(engine: Engine, spec: ModelSpec, augment: Augmentation) -> "Predictor":
-    """Return a predictor on a worker, of an engine that can travel."""
-    from napari_vstain.core.inference.predictor import Predictor
-
-    return Predictor(engine, spec, augment=augment)
+_CACHE: dict[Any, Predictor] = {}

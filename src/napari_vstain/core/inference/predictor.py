@@ -8,8 +8,8 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from napari_vstain.core.inference.augment import UNCERTAINTY, Augmentation, Augm
 from napari_vstain.core.inference.blocks import Block, read_block, statistics_of_sources
 from napari_vstain.core.inference.estimate import LEAST_PX, estimated_error
 from napari_vstain.core.inference.image_source import ArraySource, Source
-from napari_vstain.core.inference.loading import load_predictor, rebuilt, reloaded
 from napari_vstain.core.inference.normalize import Scaling, source_scaling, target_scaling
 from napari_vstain.core.inference.runner import TileRunner, empty
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
@@ -29,7 +28,19 @@ from napari_vstain.core.tiling.blend import Blender, with_neighbours
 from napari_vstain.core.tiling.plan import Tile, TilePlan
 from napari_vstain.core.tiling.regions import bad_in_output, inside, put
 
-__all__ = ["Block", "Predictor", "load_predictor"]
+__all__ = ["Block", "Predictor"]
+
+
+class Origin(Protocol):
+    """Where a predictor was loaded from; it can be pickled."""
+
+    def load(self, augment: Augmentation) -> "Predictor":
+        """Return the predictor, loaded in this process."""
+        ...
+
+    def with_threads(self, threads: int) -> "Origin | None":
+        """Return the same for so many threads; None when it was loaded for another number."""
+        ...
 
 
 class Predictor(TileRunner):
@@ -43,8 +54,8 @@ class Predictor(TileRunner):
         Channels, normalization, stride and halo.
     augment : Augmentation
         Predict the eight flips and rotations too; adds an output ``<task>_uncertainty`` for every task.
-    origin : tuple, optional
-        What `load_predictor` was called with: workers on other machines load the model anew from it.
+    origin : Origin, optional
+        Where it was loaded from: workers on other machines load the model anew from there.
     """
 
     def __init__(
@@ -53,7 +64,7 @@ class Predictor(TileRunner):
         spec: ModelSpec,
         *,
         augment: Augmentation | str = Augmentation.NONE,
-        origin: tuple[Path, dict[str, Any]] | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.model = spec
         """What the model says of itself; `spec` has the outputs that augmentation adds, too."""
@@ -66,15 +77,15 @@ class Predictor(TileRunner):
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.origin is None:
-            return rebuilt, (getattr(self.engine, "inner", self.engine), self.model, self.augment)
-        path, options = self.origin
-        return reloaded, (path, self.augment, options)
+            engine = getattr(self.engine, "inner", self.engine)
+            return partial(Predictor, augment=self.augment), (engine, self.model)
+        return self.origin.load, (self.augment,)
 
     def shared(self, threads: int) -> "Predictor":
         """Return this predictor for workers of so many threads each, unless it was loaded for another number."""
-        if self.origin is None or self.origin[1].get("threads"):
+        origin = None if self.origin is None else self.origin.with_threads(threads)
+        if origin is None:
             return self
-        origin = (self.origin[0], {**self.origin[1], "threads": threads})
         return Predictor(getattr(self.engine, "inner", self.engine), self.model, augment=self.augment, origin=origin)
 
     def channel_names(self, output: OutputSpec) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from napari_vstain.core.data import Position, open_dataset
 from napari_vstain.core.data.identity import token_in
 from napari_vstain.core.errors import DatasetError, SettingsError, VstainError
 from napari_vstain.core.files import write_text
-from napari_vstain.core.inference.loading import model_spec
-from napari_vstain.core.inference.predictor import Predictor, load_predictor
+from napari_vstain.core.inference.loading import load_predictor
+from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.recipe import Recipe
 from napari_vstain.core.inference.resolving import (
     check_area,
@@ -39,8 +39,7 @@ from napari_vstain.core.inference.to_disk.forecast import Forecast, forecast
 from napari_vstain.core.inference.to_disk.ometiff import save_tiffs
 from napari_vstain.core.inference.to_disk.store import PredictionStore
 from napari_vstain.core.left_out import LeftOut, check_left_out, leaving_out
-from napari_vstain.core.models.files.model_notes import Elsewhere
-from napari_vstain.core.models.spec import ModelSpec
+from napari_vstain.core.models.files.model_file import ModelFile, open_model
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.tiling.tile_queue import Area
 from napari_vstain.core.workspace import Workspace
@@ -100,9 +99,11 @@ def run(
     positions, left_out = dataset.select(settings.positions)
     for position in positions:
         check_area(settings, position)
-    model = predictor.spec if predictor else model_spec(_model(settings, workspace), settings.elsewhere)
+    given = predictor or open_model(_model(settings, workspace), settings.elsewhere)
+    model = given.spec if isinstance(given, Predictor) else given.spec(progress.token)
     path = output_of(settings, workspace, model, dataset)
-    predictor = predictor or _predictor(settings, workspace, progress, model, computed_before(settings, path, model))
+    before = computed_before(settings, path, model)
+    predictor = given if isinstance(given, Predictor) else _predictor(settings, given, progress, before)
     channels = _channels(predictor, settings.sources)
     positions = _usable(positions, channels, predictor, _area(settings), left_out, progress)
     if settings.resample:
@@ -148,22 +149,10 @@ def _model(settings: PredictSettings, workspace: Workspace) -> Path:
     return settings.model or workspace.experiment(settings.experiment).run(settings.run).checkpoint
 
 
-def _predictor(
-    settings: PredictSettings, workspace: Workspace, progress: Progress, spec: ModelSpec, before: Mapping[str, str]
-) -> Predictor:
+def _predictor(settings: PredictSettings, file: ModelFile, progress: Progress, before: Mapping[str, str]) -> Predictor:
     """Return the model, loaded; on the engine that computed `before` wherever the choice is left to us."""
-    path = _model(settings, workspace)
-    measured = path.suffix == ".onnx" and settings.elsewhere != Elsewhere()
-    told: dict[str, Any] = {"spec": spec} if measured else {"elsewhere": settings.elsewhere}
     choice: dict[str, Any] = {"engine": settings.engine, "device": settings.device, "precision": settings.precision}
-    load = partial(
-        load_predictor,
-        path,
-        augment=settings.augment,
-        token=progress.token,
-        threads=settings.threads,
-        **told,
-    )
+    load = partial(load_predictor, file, augment=settings.augment, token=progress.token, threads=settings.threads)
     if before:
         try:
             return load(**{**choice, **before})

@@ -51,7 +51,7 @@ def recall_model(workspace: Workspace | None) -> Model | None:
 
 
 def _written(model: Model, workspace: Workspace | None) -> LastModel:
-    path, elsewhere = model.path.absolute(), _absolute(model.elsewhere)
+    path, elsewhere = model.path.absolute(), model.elsewhere and model.elsewhere.absolute()
     run = model.run if model.run and workspace and model.run.experiment.root == workspace.root else None
     return LastModel(
         workspace=_root(workspace),
@@ -79,12 +79,6 @@ def _place(workspace: Workspace | None) -> Path:
 
 def _root(workspace: Workspace | None) -> str:
     return str(workspace.root) if workspace else ""
-
-
-def _absolute(elsewhere: Elsewhere | None) -> Elsewhere | None:
-    if elsewhere is None or elsewhere.config is None:
-        return elsewhere
-    return elsewhere.model_copy(update={"config": elsewhere.config.expanduser().absolute()})
 
 
 def _stamps(path: Path, elsewhere: Elsewhere | None) -> Stamps:

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from napari_vstain.core.experiments import Run
+from napari_vstain.core.models.files.model_file import ModelFile, open_model
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
@@ -28,6 +29,11 @@ class Model:
     """The training it comes from, when it is one of the workspace's."""
     elsewhere: Elsewhere | None = None
     """What was said of it, when it was made elsewhere."""
+
+    @property
+    def file(self) -> ModelFile:
+        """The file, opened; what was measured of a third-party one is not measured again."""
+        return open_model(self.path, self.elsewhere, self.spec if self.elsewhere is not None else None)
 
     @property
     def name(self) -> str:
@@ -53,13 +59,13 @@ class PredictorCache:
         def tell(engine: str) -> None:
             report.phase(f"comparing engines: {engine}")
 
-        from napari_vstain.core.inference.predictor import load_predictor
+        from napari_vstain.core.inference.loading import load_predictor
 
         key = (model.path, model.path.stat().st_mtime_ns, repr(model.elsewhere), *sorted(options.items()))
         with self._lock:
             if self._predictor is None or key != self._key:
                 self._predictor = None  # the old one's memory is free before the new one is loaded
-                self._predictor = load_predictor(model.path, token=report.token, tell=tell, **_told(model), **options)
+                self._predictor = load_predictor(model.file, token=report.token, tell=tell, **options)
                 self._key = key
             return self._predictor
 
@@ -74,18 +80,7 @@ def load_model(path: Path | str, run: Run | None = None, elsewhere: Elsewhere | 
     SettingsError
         When what is said in `elsewhere` is not enough.
     """
-    place = Path(path)
-    if elsewhere is not None:
-        from napari_vstain.core.inference.loading import model_spec
-
-        return Model(place, model_spec(place, elsewhere), run, elsewhere)
-    if place.suffix == ".onnx":
-        from napari_vstain.core.models.files.onnx_file import read_spec
-
-        return Model(place, read_spec(place), run)
-    from napari_vstain.core.models.files.checkpoint import load_spec
-
-    return Model(place, load_spec(place), run)
+    return Model(Path(path), open_model(path, elsewhere).spec(), run, elsewhere)
 
 
 def chosen_model(model: Model) -> dict[str, Any]:
@@ -101,10 +96,3 @@ def runs_of(workspace: Workspace) -> list[Run]:
     """Return the runs that have a checkpoint, newest first; those that still go on or were killed come last."""
     runs = [run for name in workspace.experiments() for run in workspace.experiment(name).runs() if run.trained]
     return sorted(runs, key=lambda run: (not run.lacks, run.checkpoint.stat().st_mtime), reverse=True)
-
-
-def _told(model: Model) -> dict[str, Any]:
-    """Return what `load_predictor` is told of a model that was made elsewhere; what was measured is kept."""
-    if model.elsewhere is None:
-        return {}
-    return {"spec": model.spec} if model.path.suffix == ".onnx" else {"elsewhere": model.elsewhere}

@@ -8,7 +8,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_vstain.core.experiments import Run
-from napari_vstain.core.models.files.model_notes import Elsewhere, Lacking, lacking
+from napari_vstain.core.models.files.model_file import open_model
+from napari_vstain.core.models.files.model_notes import Elsewhere, Lacking
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session import Model, load_model, recall_model, runs_of
 from napari_vstain.widgets.desk import Desk
@@ -62,7 +63,7 @@ class ModelChooser(QWidget):
             return
         self.asked.emit()
         self.foreign.setVisible(False)
-        self._call(lambda progress: lacking(path) or load_model(path), self._loading.ask(self._read))
+        self._call(lambda progress: open_model(path).lacks() or load_model(path), self._loading.ask(self._read))
 
     def use_foreign(self, path: Path, elsewhere: Elsewhere) -> None:
         """Predict with a model that was made elsewhere, now that it is said what it takes and gives."""

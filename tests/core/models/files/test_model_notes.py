@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from napari_vstain.cli import main
 from napari_vstain.core.data import create_plate, open_dataset
 from napari_vstain.core.errors import ModelError, SettingsError
-from napari_vstain.core.inference import Elsewhere, PredictSettings, load_predictor, model_spec, run
+from napari_vstain.core.inference import Elsewhere, PredictSettings, load_predictor, run
+from napari_vstain.core.models.files.model_file import open_model
 from napari_vstain.core.models.files.model_notes import fixed_numbers
 from napari_vstain.core.models.spec import Normalization, Statistics
 from napari_vstain.core.models.viscy_unet import VisCyUNet2D
@@ -150,7 +151,7 @@ def test_fixed_numbers_are_one_for_all_or_one_for_each():
 
 
 def test_what_it_takes_and_gives_is_known_without_an_engine(onnx_file):
-    spec = model_spec(onnx_file, Elsewhere(sources=("Phase",), targets=("a", "b")))
+    spec = open_model(onnx_file, Elsewhere(sources=("Phase",), targets=("a", "b"))).spec()
     assert (spec.sources, spec.targets, spec.halo) == (("Phase",), ("a", "b"), (0, 2, 2))
 
 

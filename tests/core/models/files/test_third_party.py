@@ -95,7 +95,7 @@ def test_a_network_that_takes_one_size_only_is_refused(tmp_path):
 
 
 def test_a_foreign_file_predicts_in_tiles_what_it_predicts_whole(tmp_path):
-    from napari_vstain.core.inference.predictor import load_predictor
+    from napari_vstain.core.inference.loading import load_predictor
 
     path = write(unet(), tmp_path / "a.onnx", (2, 1, 64, 96))
     spec = foreign_spec(path, ["Phase"], ["Nuclei"])
