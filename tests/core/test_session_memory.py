@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from napari_vstain.core.models.files.model_notes import Elsewhere
+from napari_vstain.core.models.files.model_notes import ModelNotes
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 from napari_vstain.core.session import Model, Session, recall_model, remember_model
 from napari_vstain.core.workspace import Workspace
@@ -36,11 +36,11 @@ def run(workspace):
     return made
 
 
-@pytest.mark.parametrize("elsewhere", [None, Elsewhere(sources=("Phase",), targets=("Nuclei",), spacing_um=(1, 2, 2))])
-def test_a_file_and_what_was_said_of_it_are_recalled_without_reading_its_weights(workspace, file, elsewhere):
+@pytest.mark.parametrize("notes", [None, ModelNotes(sources=("Phase",), targets=("Nuclei",), spacing_um=(1, 2, 2))])
+def test_a_file_and_what_was_said_of_it_are_recalled_without_reading_its_weights(workspace, file, notes):
     for place in (workspace, None):
-        remember_model(Model(file, SPEC, elsewhere=elsewhere), place)
-        assert recall_model(place) == Model(file, SPEC, elsewhere=elsewhere)
+        remember_model(Model(file, SPEC, notes=notes), place)
+        assert recall_model(place) == Model(file, SPEC, notes=notes)
 
 
 def test_a_run_is_recalled_as_a_run(workspace, run):
@@ -73,7 +73,7 @@ def test_a_configuration_that_changed_is_read_again(tmp_path, file):
     config = tmp_path / "config.yml"
     config.write_text("model: {}")
     checkpoint = file.rename(tmp_path / "model.ckpt")
-    remember_model(Model(checkpoint, SPEC, elsewhere=Elsewhere(config=config)), None)
+    remember_model(Model(checkpoint, SPEC, notes=ModelNotes(config=config)), None)
     assert recall_model(None).spec == SPEC
     config.unlink()
     assert recall_model(None) is None

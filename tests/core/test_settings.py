@@ -1,6 +1,8 @@
 """Settings survive YAML, and every mistake in them is one clear sentence."""
 
+import json
 import time
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -130,6 +132,28 @@ def test_another_class_brings_none_of_the_old_ones_arguments():
 
 def test_items_of_a_list_are_overridden_by_number():
     assert resolve({"a": [{"x": 1}, {"x": 2}]}, ["a.1.x=5", "a[0].x=4"]) == {"a": [{"x": 4}, {"x": 5}]}
+
+
+class Renamed(Settings):
+    """Settings of which a field was called otherwise before."""
+
+    former_names: ClassVar = {"before": "now"}
+    now: dict[str, int] = Field({})
+
+
+@pytest.mark.parametrize("values", [{"now": {"a": 1}}, {"before": {"a": 1}}, {"before": {"a": 1}, "now": {"a": 1}}])
+def test_a_field_is_known_by_its_former_name_too_and_is_saved_by_its_new_one(tmp_path, values):
+    (tmp_path / "old.yml").write_text(yaml.safe_dump(values))
+    settings = Renamed.load(tmp_path / "old.yml")
+    assert settings.model_dump() == {"now": {"a": 1}}
+    assert Renamed.model_validate_json(json.dumps(values)) == settings
+
+
+def test_a_field_said_by_both_its_names_is_put_together_or_refused(tmp_path):
+    (tmp_path / "old.yml").write_text("before: {a: 1}")
+    assert Renamed.load(tmp_path / "old.yml", ["now.b=2"]).now == {"a": 1, "b": 2}
+    with pytest.raises(SettingsError, match="before is the former name of now, and they disagree"):
+        Renamed.load(tmp_path / "old.yml", ["now.a=2"])
 
 
 @pytest.mark.parametrize("override", ["=5", "a", "a=[1", ".=1"])

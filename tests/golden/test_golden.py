@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from napari_vstain import ModelSpec, TrainSettings, Workspace, open_dataset, predict, train
-from napari_vstain.core.inference.loading import model_spec
 from napari_vstain.core.models.files.checkpoint import read_checkpoint
+from napari_vstain.core.models.files.model_file import open_model
 from napari_vstain.core.settings import load_config
 from napari_vstain.core.training.parsing import build
 
@@ -62,7 +62,7 @@ def test_a_store_is_replayed_by_its_own_settings(study: Workspace) -> None:
 
 
 def test_files_of_one_model_bear_one_fingerprint(study: Workspace) -> None:
-    specs = [model_spec(study.root / file) for file in (CHECKPOINT, ONNX)]
+    specs = [open_model(study.root / file).spec() for file in (CHECKPOINT, ONNX)]
     said = open_dataset(study.experiment("golden").predictions()).position("A/1/2").attribute("vstain")
     assert {spec.fingerprint for spec in specs} == {said["prediction"]["fingerprint"]}
     for spec in specs:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_vstain.core.models.files.model_file import open_model
-from napari_vstain.core.models.files.model_notes import Elsewhere, fixed_numbers
+from napari_vstain.core.models.files.model_notes import ModelNotes, fixed_numbers
 from napari_vstain.core.models.spec import Normalization
 from napari_vstain.core.session import PredictorCache, chosen_model, load_model
 from napari_vstain.widgets.predict import PredictSection
@@ -68,8 +68,8 @@ def test_a_viscy_checkpoint_asks_for_its_configuration_and_finds_the_one_beside_
 
 def test_a_model_made_elsewhere_is_loaded_anew_when_other_things_are_said_of_it(theirs):
     cache, options = PredictorCache(), {"engine": "onnxruntime", "device": "cpu", "threads": 1}
-    one = load_model(theirs, elsewhere=Elsewhere(sources=("Phase",), targets=("Nuclei",)))
-    two = load_model(theirs, elsewhere=Elsewhere(sources=("Phase",), targets=("Membrane",)))
+    one = load_model(theirs, notes=ModelNotes(sources=("Phase",), targets=("Nuclei",)))
+    two = load_model(theirs, notes=ModelNotes(sources=("Phase",), targets=("Membrane",)))
     first = cache.get(one, options)
     assert cache.get(one, options) is first
     assert cache.get(two, options).spec.targets == ("Membrane",)
@@ -78,9 +78,9 @@ def test_a_model_made_elsewhere_is_loaded_anew_when_other_things_are_said_of_it(
 def test_a_batch_is_told_what_was_said_of_the_model(theirs):
     from napari_vstain.core.inference import PredictSettings
 
-    model = load_model(theirs, elsewhere=Elsewhere(sources=("Phase",), targets=("Nuclei",)))
+    model = load_model(theirs, notes=ModelNotes(sources=("Phase",), targets=("Nuclei",)))
     settings = PredictSettings.parse({"dataset": "cells", **chosen_model(model)})
-    assert settings.elsewhere == model.elsewhere
+    assert settings.model_info == model.notes
 
 
 def ask_about(section, qtbot, path, sources="Phase", targets="Nuclei"):
@@ -166,7 +166,7 @@ def test_numbers_that_make_no_sense_are_said_before_the_model_is_used(section, q
 
 
 def test_what_was_said_of_a_file_can_be_corrected(section, qtbot, theirs):
-    said = Elsewhere(
+    said = ModelNotes(
         sources=("Phase",),
         targets=("Nuclei",),
         source_normalization=Normalization(level="fov", subtract="median", divide="iqr"),
@@ -180,7 +180,7 @@ def test_what_was_said_of_a_file_can_be_corrected(section, qtbot, theirs):
     assert foreign.answer() == said
     foreign.ask(open_model(theirs).lacks())
     assert foreign.intensities.isHidden()
-    assert foreign.answer() == Elsewhere()
+    assert foreign.answer() == ModelNotes()
 
 
 def test_a_file_that_is_chosen_again_is_asked_about_again(section, qtbot, theirs):

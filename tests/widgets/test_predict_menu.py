@@ -206,7 +206,7 @@ def viscy(real_data: Path) -> Path:
 
 @pytest.mark.real_data("viscy_unet2d")
 def test_a_viscy_checkpoint_predicts_in_the_dock_what_it_predicts_without(desk, qtbot, viscy):
-    from napari_vstain.core.models.files.model_notes import Elsewhere
+    from napari_vstain.core.models.files.model_notes import ModelNotes
 
     source = np.load(viscy / "reference.npz")["source"][0]  # (C, Z, Y, X) of one slice, or (C, Y, X)
     section = PredictSection(desk)
@@ -223,7 +223,7 @@ def test_a_viscy_checkpoint_predicts_in_the_dock_what_it_predicts_without(desk, 
     layers = section.painting.canvases.layers
     qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
     assert section.problem.isHidden(), section.problem.text()
-    whole = load_predictor(viscy / "model.ckpt", elsewhere=Elsewhere(config=viscy / "config.json")).predict(source)
+    whole = load_predictor(viscy / "model.ckpt", notes=ModelNotes(config=viscy / "config.json")).predict(source)
     assert [layer.name.split(" · ")[0] for layer in layers] == ["Nuclei_prediction", "Membrane_prediction"]
     for layer, image in zip(layers, whole["stain"], strict=True):
         np.testing.assert_allclose(layer.data, image, atol=1e-4 * np.abs(image).max())

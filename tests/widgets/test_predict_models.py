@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from napari_vstain.core.models.files.model_notes import Elsewhere
+from napari_vstain.core.models.files.model_notes import ModelNotes
 from napari_vstain.core.session import Opened, load_model, recall_model, remember_model
 from napari_vstain.widgets.predict import PredictSection
 
@@ -170,10 +170,10 @@ def test_a_model_that_is_gone_is_not_spoken_of(dock, desk, qtbot, checkpoint, tm
 
 
 def test_what_was_said_of_a_foreign_model_is_not_asked_again(dock, desk, qtbot, theirs):
-    said = Elsewhere(sources=("Phase",), targets=("Nuclei",))
-    remember_model(load_model(theirs, elsewhere=said), None)
+    said = ModelNotes(sources=("Phase",), targets=("Nuclei",))
+    remember_model(load_model(theirs, notes=said), None)
     section = dock()
-    assert chosen(desk, qtbot).elsewhere == said
+    assert chosen(desk, qtbot).notes == said
     section.chooser.models.activated.emit(0)
     quiet(desk, qtbot)
     assert section.chooser.foreign.isHidden()

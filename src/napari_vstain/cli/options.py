@@ -46,6 +46,9 @@ def add_options(
         for key, field in fields.items():
             flags = [flag for flag in ((short or {}).get(key), f"--{key.replace('_', '-')}") if flag]
             group.add_argument(*flags, dest=_PREFIX + key, **_option(field))
+            if former := _former(settings, key):  # still taken, no longer shown
+                hints = {**_option(field), "help": argparse.SUPPRESS}
+                group.add_argument(f"--{former.replace('_', '-')}", dest=_PREFIX + key, **hints)
 
 
 def chosen(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -74,6 +77,12 @@ class _Names(argparse.Action):
     ) -> None:
         pairs = (value.partition("=") for value in values)
         setattr(namespace, self.dest, {name: new if equals else name for name, equals, new in pairs})
+
+
+def _former(settings: type[Settings], key: str) -> str:
+    """Return what an option was called before, or nothing."""
+    top, dot, rest = key.partition(".")
+    return next((former + dot + rest for former, name in settings.former_names.items() if name == top), "")
 
 
 def _groups(settings: type[Settings], leave_out: set[str]) -> Iterator[tuple[str, dict[str, FieldInfo]]]:

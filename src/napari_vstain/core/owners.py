@@ -18,7 +18,7 @@ class Owner:
     """A process, at one moment: what it makes is its own, and told from what it makes at another moment.
 
     A process number means something only on one machine, since it was started and within one container; `machine`
-    and `boot` name where. Elsewhere nobody can tell whether the process still runs.
+    and `boot` name where. ModelNotes nobody can tell whether the process still runs.
     """
 
     machine: str

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from functools import reduce
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.files import write_text
@@ -25,6 +25,22 @@ class Settings(BaseModel):
     """A frozen value: unknown keys are errors, and every field says its unit and bounds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    former_names: ClassVar[Mapping[str, str]] = {}
+    """What fields were called in files and commands of before, and their names now: both are taken."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_present_names(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        for former, name in cls.former_names.items():
+            if former in values:
+                old, new = values[former], values.get(name, {})
+                if merged(old, new) != merged(new, old) and name in values:  # whichever won, the other would be lost
+                    raise ValueError(f"{former} is the former name of {name}, and they disagree: rename it in the file")
+                values = {key: value for key, value in values.items() if key != former}
+                values[name] = merged(old, new) if name in values else old
+        return values
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:

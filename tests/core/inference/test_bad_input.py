@@ -42,7 +42,7 @@ def test_pixels_that_are_nan_or_infinite_are_reported_at_the_command_line(tmp_pa
     zarr.open_array(dataset.position(KEYS[0]).folder / "0", mode="r+")[0, 1, 0, 5, :3] = [np.nan, np.inf, -np.inf]
     zarr.open_array(dataset.position(KEYS[1]).folder / "0", mode="r+")[:] = np.nan
     monkeypatch.chdir(workspace.root)
-    named = ["--elsewhere.sources", "Phase", "--elsewhere.targets", "a", "b", "--engine", "onnxruntime"]
+    named = ["--model-info.sources", "Phase", "--model-info.targets", "a", "b", "--engine", "onnxruntime"]
     output = ["--output", str(tmp_path / "out.zarr"), "--device", "cpu", "--threads", "1"]
     assert main(["predict", "noise", "--model", str(onnx_file), *named, *output]) == 0
     said = capsys.readouterr().err
@@ -79,12 +79,12 @@ def test_a_file_that_is_no_model_is_one_sentence(tmp_path, name, content):
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
 def test_a_truncated_onnx_file_of_another_maker_is_one_sentence(onnx_file, part):
-    from napari_vstain.core.inference import Elsewhere
+    from napari_vstain.core.inference import ModelNotes
 
     content = onnx_file.read_bytes()
     onnx_file.write_bytes(content[: int(len(content) * part)])
     with pytest.raises(VstainError, match=r"theirs\.onnx"):
-        load_predictor(onnx_file, elsewhere=Elsewhere(sources=("Phase",), targets=("a", "b")))
+        load_predictor(onnx_file, notes=ModelNotes(sources=("Phase",), targets=("a", "b")))
 
 
 def test_a_model_that_is_not_there_is_one_sentence(tmp_path):

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from napari_vstain.core.data import open_dataset
 from napari_vstain.core.errors import ModelError
-from napari_vstain.core.inference import Elsewhere, PredictSettings, load_predictor, run
+from napari_vstain.core.inference import ModelNotes, PredictSettings, load_predictor, run
 from napari_vstain.core.models.files.third_party import foreign_spec
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
 from napari_vstain.core.workspace import Workspace
@@ -23,8 +23,8 @@ from .plates import plate
 
 
 def load(path, **more):
-    known = Elsewhere(sources=("Phase",), targets=("Nuclei",))
-    return load_predictor(path, elsewhere=known, engine="onnxruntime", device="cpu", threads=1, **more)
+    known = ModelNotes(sources=("Phase",), targets=("Nuclei",))
+    return load_predictor(path, notes=known, engine="onnxruntime", device="cpu", threads=1, **more)
 
 
 def picture(*size, seed=0):
@@ -204,8 +204,8 @@ def test_a_store_takes_tiles_of_any_stride(tmp_path):
     path = graph.save(tmp_path / "five.onnx")
     workspace = Workspace.create(tmp_path / "study")
     plate(workspace.new_dataset("noise"), keys=("A/1/0",), shape=(1, 2, 1, 640, 530))
-    known = Elsewhere(sources=("Phase",), targets=("Nuclei",))
-    settings = PredictSettings(dataset="noise", model=path, elsewhere=known, engine="onnxruntime", device="cpu")
+    known = ModelNotes(sources=("Phase",), targets=("Nuclei",))
+    settings = PredictSettings(dataset="noise", model=path, model_info=known, engine="onnxruntime", device="cpu")
     result = run(settings.model_copy(update={"tile_px": 512, "threads": 1}), workspace, Progress())
     source = open_dataset(workspace.find_dataset("noise")).position("A/1/0").read(["Phase"])[:, 0]
     stored = open_dataset(result.store).position("A/1/0").read(["Nuclei_prediction"])[:, 0]

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from napari_vstain.core.inference.settings import PredictSettings
     from napari_vstain.core.inference.stage import PredictResult, run
     from napari_vstain.core.inference.streaming import Stream, TileDone, Unlike, predict_stream
-    from napari_vstain.core.models.files.model_notes import Elsewhere
+    from napari_vstain.core.models.files.model_notes import ModelNotes
     from napari_vstain.core.tiling.tile_queue import Area
 
 _LAZY = {
     "Area": "core.tiling.tile_queue",
     "ChannelStack": "core.inference.image_source",
-    "Elsewhere": "core.models.files.model_notes",
+    "ModelNotes": "core.models.files.model_notes",
     "PredictResult": "core.inference.stage",
     "PredictSettings": "core.inference.settings",
     "Predictor": "core.inference.predictor",
@@ -34,7 +34,7 @@ _LAZY = {
 __all__ = [
     "Area",
     "ChannelStack",
-    "Elsewhere",
+    "ModelNotes",
     "PredictResult",
     "PredictSettings",
     "Predictor",

@@ -10,7 +10,7 @@ from napari_vstain.core.inference.augment import Augmentation
 from napari_vstain.core.inference.normalize import check_scaling
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.models.files.model_file import ModelFile, open_model
-from napari_vstain.core.models.files.model_notes import Elsewhere
+from napari_vstain.core.models.files.model_notes import ModelNotes
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.novelty import check_calibration
 from napari_vstain.core.progress import CancelToken
@@ -20,7 +20,7 @@ def load_predictor(
     model: ModelFile | Path | str,
     *,
     augment: Augmentation | str = Augmentation.NONE,
-    elsewhere: Elsewhere | None = None,
+    notes: ModelNotes | None = None,
     spec: ModelSpec | None = None,
     token: CancelToken | None = None,
     tell: Tell = lambda what: None,
@@ -30,7 +30,7 @@ def load_predictor(
 
     Parameters
     ----------
-    elsewhere, spec : optional
+    notes, spec : optional
         What is said or known of a third-party file, for a path: see `open_model`.
     token : CancelToken, optional
         Asked while a file of another maker is followed or measured, and while the engines are.
@@ -46,7 +46,7 @@ def load_predictor(
     SettingsError
         When what is said of it is not enough.
     """
-    file = open_model(model, elsewhere, spec) if isinstance(model, (str, Path)) else model
+    file = open_model(model, notes, spec) if isinstance(model, (str, Path)) else model
     known, network = file.load(token)
     check_calibration(known)
     check_scaling(known)

@@ -55,9 +55,7 @@ def resolved(
         values["model"] = settings.model.expanduser().absolute()
     elif settings.experiment:
         values["run"] = _named(workspace.experiment(settings.experiment), settings.run)
-    if settings.elsewhere.config is not None:
-        config = settings.elsewhere.config.expanduser().absolute()
-        values["elsewhere"] = settings.elsewhere.model_copy(update={"config": config})
+    values["model_info"] = settings.model_info.absolute()
     return settings.model_copy(update={name: value for name, value in values.items() if value is not None})
 
 

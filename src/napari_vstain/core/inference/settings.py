@@ -1,18 +1,22 @@
 """What a prediction can be told."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
 from napari_vstain.core.engines.base import EngineName, Precision
 from napari_vstain.core.inference.augment import Augmentation
 from napari_vstain.core.inference.recipe import Existing
-from napari_vstain.core.models.files.model_notes import Elsewhere
+from napari_vstain.core.models.files.model_notes import ModelNotes
 from napari_vstain.core.settings import Settings
 
 
 class PredictSettings(Settings):
     """What to predict, with which model, and where it goes."""
+
+    former_names: ClassVar[Mapping[str, str]] = {"elsewhere": "model_info"}
 
     dataset: str = Field(title="Dataset", description="Name of a dataset in the workspace, or path of an OME-Zarr.")
     experiment: str = Field("", title="Experiment", description="Whose model predicts; needed unless a model is given.")
@@ -24,8 +28,10 @@ class PredictSettings(Settings):
     model: Path | None = Field(
         None, title="Model", description="A checkpoint or ONNX file, in place of the experiment's own."
     )
-    elsewhere: Elsewhere = Field(
-        Elsewhere(), title="A model made elsewhere", description="What a VisCy checkpoint or foreign ONNX file lacks."
+    model_info: ModelNotes = Field(
+        ModelNotes(),
+        title="A third-party model",
+        description="What a VisCy checkpoint, or an ONNX file of another maker, does not say of itself.",
     )
     positions: tuple[str, ...] = Field((), title="Positions", description="Positions like B/03/0; all when empty.")
     sources: dict[str, str] = Field(

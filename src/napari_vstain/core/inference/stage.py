@@ -99,7 +99,7 @@ def run(
     positions, left_out = dataset.select(settings.positions)
     for position in positions:
         check_area(settings, position)
-    given = predictor or open_model(_model(settings, workspace), settings.elsewhere)
+    given = predictor or open_model(_model(settings, workspace), settings.model_info)
     model = given.spec if isinstance(given, Predictor) else given.spec(progress.token)
     path = output_of(settings, workspace, model, dataset)
     before = computed_before(settings, path, model)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.files import state_folder, write_text
-from napari_vstain.core.models.files.model_notes import Elsewhere
+from napari_vstain.core.models.files.model_notes import ModelNotes
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.session.open_models import Model, load_model
 from napari_vstain.core.settings import Settings
@@ -22,12 +24,14 @@ Stamps = tuple[tuple[int, int], ...]
 class LastModel(Settings):
     """What is written down of a model: with its spec, so that recalling it reads no weights and measures nothing."""
 
+    former_names: ClassVar[Mapping[str, str]] = {"elsewhere": "notes"}
+
     workspace: str
     """Its root; "" for none."""
     path: Path
     experiment: str = ""
     run: str = ""
-    elsewhere: Elsewhere | None = None
+    notes: ModelNotes | None = None
     spec: ModelSpec
     stamps: Stamps
     """Of the model's file, and of the configuration that was given with it."""
@@ -51,25 +55,25 @@ def recall_model(workspace: Workspace | None) -> Model | None:
 
 
 def _written(model: Model, workspace: Workspace | None) -> LastModel:
-    path, elsewhere = model.path.absolute(), model.elsewhere and model.elsewhere.absolute()
+    path, notes = model.path.absolute(), model.notes and model.notes.absolute()
     run = model.run if model.run and workspace and model.run.experiment.root == workspace.root else None
     return LastModel(
         workspace=_root(workspace),
         path=path,
         experiment=run.experiment.name if run else "",
         run=run.name if run else "",
-        elsewhere=elsewhere,
+        notes=notes,
         spec=model.spec,
-        stamps=_stamps(path, elsewhere),
+        stamps=_stamps(path, notes),
     )
 
 
 def _read(last: LastModel, workspace: Workspace | None) -> Model:
     run = workspace.experiment(last.experiment).run(last.run) if workspace and last.experiment else None
     path = run.checkpoint if run else last.path
-    if path == last.path and _stamps(path, last.elsewhere) == last.stamps:
-        return Model(path, last.spec, run, last.elsewhere)
-    return load_model(path, run, last.elsewhere)
+    if path == last.path and _stamps(path, last.notes) == last.stamps:
+        return Model(path, last.spec, run, last.notes)
+    return load_model(path, run, last.notes)
 
 
 def _place(workspace: Workspace | None) -> Path:
@@ -81,6 +85,6 @@ def _root(workspace: Workspace | None) -> str:
     return str(workspace.root) if workspace else ""
 
 
-def _stamps(path: Path, elsewhere: Elsewhere | None) -> Stamps:
-    files = (path,) if elsewhere is None or elsewhere.config is None else (path, elsewhere.config)
+def _stamps(path: Path, notes: ModelNotes | None) -> Stamps:
+    files = (path,) if notes is None or notes.config is None else (path, notes.config)
     return tuple((found.st_mtime_ns, found.st_size) for found in (file.stat() for file in files))

@@ -16,7 +16,7 @@ from napari_vstain.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from napari_vstain.core.inference.predictor import Predictor
-    from napari_vstain.core.models.files.model_notes import Elsewhere
+    from napari_vstain.core.models.files.model_notes import ModelNotes
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Model:
     spec: ModelSpec
     run: Run | None = None
     """The training it comes from, when it is one of the workspace's."""
-    elsewhere: Elsewhere | None = None
-    """What was said of it, when it was made elsewhere."""
+    notes: ModelNotes | None = None
+    """What was said of it, when it is a third-party model."""
 
     @property
     def file(self) -> ModelFile:
         """The file, opened; what was measured of a third-party one is not measured again."""
-        return open_model(self.path, self.elsewhere, self.spec if self.elsewhere is not None else None)
+        return open_model(self.path, self.notes, self.spec if self.notes is not None else None)
 
     @property
     def name(self) -> str:
@@ -61,7 +61,7 @@ class PredictorCache:
 
         from napari_vstain.core.inference.loading import load_predictor
 
-        key = (model.path, model.path.stat().st_mtime_ns, repr(model.elsewhere), *sorted(options.items()))
+        key = (model.path, model.path.stat().st_mtime_ns, repr(model.notes), *sorted(options.items()))
         with self._lock:
             if self._predictor is None or key != self._key:
                 self._predictor = None  # the old one's memory is free before the new one is loaded
@@ -70,23 +70,23 @@ class PredictorCache:
             return self._predictor
 
 
-def load_model(path: Path | str, run: Run | None = None, elsewhere: Elsewhere | None = None) -> Model:
-    """Read what a model file says of itself, or what is said of it; one that was made elsewhere takes seconds.
+def load_model(path: Path | str, run: Run | None = None, notes: ModelNotes | None = None) -> Model:
+    """Read what a model file says of itself, or what is said of it; a third-party one takes seconds.
 
     Raises
     ------
     ModelError
         When it is no model.
     SettingsError
-        When what is said in `elsewhere` is not enough.
+        When what is said of it is not enough.
     """
-    return Model(Path(path), open_model(path, elsewhere).spec(), run, elsewhere)
+    return Model(Path(path), open_model(path, notes).spec(), run, notes)
 
 
 def chosen_model(model: Model) -> dict[str, Any]:
     """Return what names a model in the settings of a prediction."""
-    if model.elsewhere is not None:
-        return {"model": model.path, "elsewhere": model.elsewhere.model_dump()}
+    if model.notes is not None:
+        return {"model": model.path, "model_info": model.notes.model_dump()}
     if model.run is None:
         return {"model": model.path}
     return {"experiment": model.run.experiment.name, "run": model.run.name}

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushBut
 
 from napari_vstain.core.experiments import Run
 from napari_vstain.core.models.files.model_file import open_model
-from napari_vstain.core.models.files.model_notes import Elsewhere, Lacking
+from napari_vstain.core.models.files.model_notes import Lacking, ModelNotes
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session import Model, load_model, recall_model, runs_of
 from napari_vstain.widgets.desk import Desk
@@ -32,7 +32,7 @@ class ModelChooser(QWidget):
         self._desk, self._session = desk, desk.session
         self._listing, self._loading, self._unasked = Latest(), Latest(), Latest()
         self._runs: list[Run] = []
-        self._told: dict[Path, Elsewhere] = {}
+        self._told: dict[Path, ModelNotes] = {}
         self._build()
         self.file.clicked.connect(self._ask_file)
         self.models.activated.connect(self._choose)
@@ -51,7 +51,7 @@ class ModelChooser(QWidget):
         self._call(lambda progress: self._session.runs(), self._listing.ask(self._choose_new))
 
     def use_file(self, path: Path, *, again: bool = False) -> None:
-        """Predict with a checkpoint or an ONNX file; what one made elsewhere does not say is asked for.
+        """Predict with a checkpoint or an ONNX file; what a third-party one does not say is asked for.
 
         Parameters
         ----------
@@ -65,11 +65,11 @@ class ModelChooser(QWidget):
         self.foreign.setVisible(False)
         self._call(lambda progress: open_model(path).lacks() or load_model(path), self._loading.ask(self._read))
 
-    def use_foreign(self, path: Path, elsewhere: Elsewhere) -> None:
-        """Predict with a model that was made elsewhere, now that it is said what it takes and gives."""
+    def use_foreign(self, path: Path, notes: ModelNotes) -> None:
+        """Predict with a third-party model, now that it is said what it takes and gives."""
         self.asked.emit()
         self.foreign.setEnabled(False)
-        self._call(lambda progress: load_model(path, None, elsewhere), self._loading.ask(self._read))
+        self._call(lambda progress: load_model(path, None, notes), self._loading.ask(self._read))
 
     def show_model(self, model: Model | None) -> None:
         """Show a model as the chosen one."""
@@ -77,8 +77,8 @@ class ModelChooser(QWidget):
         self.expects.setVisible(model is not None)
         if model is not None:
             self._show_name(model)
-            if model.elsewhere is not None:
-                self._told[model.path] = model.elsewhere
+            if model.notes is not None:
+                self._told[model.path] = model.notes
 
     def _read(self, found: Model | Lacking) -> None:
         self.foreign.setEnabled(True)

@@ -1,4 +1,4 @@
-"""Fields for what a model that was made elsewhere does not say of itself; they are there only when they are needed."""
+"""Fields for what a third-party model does not say of itself; they are there only when they are needed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from napari_vstain.core.errors import SettingsError
-from napari_vstain.core.models.files.model_notes import Elsewhere, Lacking
+from napari_vstain.core.models.files.model_notes import Lacking, ModelNotes
 from napari_vstain.widgets.fold import Fold
 from napari_vstain.widgets.predict.intensities import IntensitiesForm
 from napari_vstain.widgets.style import note, shrinkable
 
 
 class ForeignForm(QWidget):
-    """Ask what a model lacks, then call `then(path, elsewhere)`."""
+    """Ask what a model lacks, then call `then(path, notes)`."""
 
-    def __init__(self, then: Callable[[Path, Elsewhere], object]) -> None:
+    def __init__(self, then: Callable[[Path, ModelNotes], object]) -> None:
         super().__init__()
         self._then = then
         self.lacking: Lacking | None = None
@@ -35,12 +35,12 @@ class ForeignForm(QWidget):
         self.intensities.changed.connect(self._check)
         self.setVisible(False)
 
-    def ask(self, lacking: Lacking, known: Elsewhere | None = None) -> None:
+    def ask(self, lacking: Lacking, known: ModelNotes | None = None) -> None:
         """Show the fields that a file needs, filled with what was said of it before."""
-        self.lacking, known = lacking, known or Elsewhere(config=lacking.config)
+        self.lacking, known = lacking, known or ModelNotes(config=lacking.config)
         channels = lacking.what == "channels"
         self.why.setText(
-            f"{lacking.path.name} was made elsewhere: name its channels, in its order, with commas between them. "
+            f"{lacking.path.name} was not made here: name its channels, in its order, with commas between them. "
             "Its images are taken as they are, unless you say how they are to be normalized."
             if channels
             else f"{lacking.path.name} was made by VisCy: choose the configuration it was trained with."
@@ -55,7 +55,7 @@ class ForeignForm(QWidget):
         self._check()
         self.setVisible(True)
 
-    def answer(self) -> Elsewhere:
+    def answer(self) -> ModelNotes:
         """Return what was said.
 
         Raises
@@ -64,9 +64,9 @@ class ForeignForm(QWidget):
             When numbers are missing, or not numbers, or too many.
         """
         if self.lacking is not None and self.lacking.what == "config":
-            return Elsewhere(config=Path(self.config.text().strip()))
+            return ModelNotes(config=Path(self.config.text().strip()))
         sources, targets = _names(self.sources.text()), _names(self.targets.text())
-        return Elsewhere(sources=sources, targets=targets, **self.intensities.said(sources, targets))
+        return ModelNotes(sources=sources, targets=targets, **self.intensities.said(sources, targets))
 
     def _check(self, *_: object) -> None:
         """Offer to use the model once all is said that it needs; say what is wrong with the numbers."""

@@ -7,7 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QLineEdit, QWidget
 
 from napari_vstain.core.errors import SettingsError
-from napari_vstain.core.models.files.model_notes import Elsewhere, fixed_numbers
+from napari_vstain.core.models.files.model_notes import ModelNotes, fixed_numbers
 from napari_vstain.core.models.spec import Normalization, Statistics
 from napari_vstain.widgets.forms import SettingsForm
 from napari_vstain.widgets.style import shrinkable
@@ -44,7 +44,7 @@ class IntensitiesForm(QWidget):
         self._settle()
 
     def said(self, sources: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
-        """Return fields of `Elsewhere`.
+        """Return fields of `ModelNotes`.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class IntensitiesForm(QWidget):
             "spacing_um": self._spacing_um(),
         }
 
-    def show_said(self, known: Elsewhere) -> None:
+    def show_said(self, known: ModelNotes) -> None:
         """Show what was said before."""
         source, target = known.source_normalization, known.target_normalization
         self.input.setCurrentIndex(_place(_INPUTS, source.level if source else None))
@@ -160,6 +160,6 @@ def _numbers(field: QLineEdit) -> tuple[float, ...]:
         raise SettingsError(field.accessibleName(), field.text(), rule, remedy) from None
 
 
-def _text(known: Elsewhere, name: str, channels: Sequence[str]) -> str:
+def _text(known: ModelNotes, name: str, channels: Sequence[str]) -> str:
     found = [known.statistics[channel] for channel in channels if channel in known.statistics]
     return ", ".join(f"{getattr(statistics, name):.12g}" for statistics in found)

@@ -68,7 +68,7 @@ class PredictSection(Section):
             self.session.predict(positions, **resample, **self.form.values())
 
     def use_file(self, path: Path) -> None:
-        """Predict with a checkpoint or an ONNX file; what one made elsewhere does not say is asked for."""
+        """Predict with a checkpoint or an ONNX file; what a third-party one does not say is asked for."""
         self.chooser.use_file(path)
 
     def _positions(self, batch: Batch) -> tuple[str, ...]:

@@ -12,14 +12,14 @@ import napari_vstain
 from napari_vstain.core.errors import ModelError, SettingsError
 from napari_vstain.core.models.files.checkpoint import save_checkpoint
 from napari_vstain.core.models.files.model_file import open_model
-from napari_vstain.core.models.files.model_notes import Elsewhere
+from napari_vstain.core.models.files.model_notes import ModelNotes
 from napari_vstain.core.models.files.onnx_file import export_onnx
 from napari_vstain.core.models.networks import build_network
 
 from ...inference.networks import spec_of
 from .test_third_party import write
 
-NAMED = Elsewhere(sources=("Phase",), targets=("Nuclei",))
+NAMED = ModelNotes(sources=("Phase",), targets=("Nuclei",))
 
 
 @pytest.fixture(params=["checkpoint", "onnx"])
@@ -37,7 +37,7 @@ def ours(request, tmp_path) -> Path:
     )
 
 
-@pytest.mark.parametrize("notes", [None, Elsewhere()])
+@pytest.mark.parametrize("notes", [None, ModelNotes()])
 def test_a_file_of_ours_lacks_nothing_and_says_the_same_alone_and_with_its_network(ours, notes):
     file = open_model(ours, notes)
     spec, network = file.load()
@@ -49,7 +49,7 @@ def test_a_file_of_ours_lacks_nothing_and_says_the_same_alone_and_with_its_netwo
 
 def test_a_relative_path_and_a_configuration_are_found_from_any_folder(ours, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    file, told = open_model(ours.name), open_model("viscy.ckpt", Elsewhere(config=Path("config.yml")))
+    file, told = open_model(ours.name), open_model("viscy.ckpt", ModelNotes(config=Path("config.yml")))
     monkeypatch.chdir("/")
     assert file.path == ours
     assert file.spec().sources
@@ -63,7 +63,7 @@ def test_a_third_party_onnx_file_says_what_it_lacks_and_is_followed_once(tmp_pat
     with pytest.raises(ModelError, match="name its source and target channels"):
         open_model(path).spec()
     with pytest.raises(SettingsError, match="are needed for an ONNX file"):
-        open_model(path, Elsewhere(sources=("Phase",))).spec()
+        open_model(path, ModelNotes(sources=("Phase",))).spec()
     file = open_model(path, NAMED)
     assert file.lacks() is None
     spec = file.spec()
@@ -79,7 +79,7 @@ def test_a_viscy_checkpoint_lacks_a_configuration_and_names_the_only_one_beside_
     assert open_model(path).lacks().config is None
     (tmp_path / "config.json").write_text("{}")
     assert open_model(path).lacks().config == tmp_path / "config.json"
-    assert open_model(path, Elsewhere(config=tmp_path / "config.json")).lacks() is None
+    assert open_model(path, ModelNotes(config=tmp_path / "config.json")).lacks() is None
 
 
 def test_only_one_place_tells_formats_apart_by_a_suffix():

@@ -11,9 +11,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from napari_vstain.cli import main
+from napari_vstain.cli.predict import VERB
+from napari_vstain.cli.verb import settings_values
 from napari_vstain.core.data import create_plate, open_dataset
 from napari_vstain.core.errors import ModelError, SettingsError
-from napari_vstain.core.inference import Elsewhere, PredictSettings, load_predictor, run
+from napari_vstain.core.inference import ModelNotes, PredictSettings, load_predictor, run
 from napari_vstain.core.models.files.model_file import open_model
 from napari_vstain.core.models.files.model_notes import fixed_numbers
 from napari_vstain.core.models.spec import Normalization, Statistics
@@ -57,7 +59,7 @@ def theirs(path: Path, image: np.ndarray) -> np.ndarray:
 
 def load(path, **known):
     named = {"sources": ("Phase",), "targets": ("Nuclei", "Membrane"), **known}
-    return load_predictor(path, elsewhere=Elsewhere(**named), engine="onnxruntime", device="cpu", threads=1)
+    return load_predictor(path, notes=ModelNotes(**named), engine="onnxruntime", device="cpu", threads=1)
 
 
 @pytest.mark.parametrize("tile_px", [32, 512])
@@ -97,7 +99,7 @@ def test_the_command_line_predicts_with_it_and_its_settings_file_replays_it(tmp_
     workspace = Workspace.create(tmp_path / "study")
     monkeypatch.chdir(workspace.root)
     plate(workspace.new_dataset("noise"), keys=("A/1/0",), shape=(1, 2, 1, 90, 70))
-    named = ["--elsewhere.sources", "Phase", "--elsewhere.targets", "Nuclei", "Membrane"]
+    named = ["--model-info.sources", "Phase", "--model-info.targets", "Nuclei", "Membrane"]
     run_on = ["--engine", "onnxruntime", "--device", "cpu", "--threads", "1"]
     assert main(["predict", "noise", "--model", str(onnx_file), *named, *run_on]) == 0
     (store,) = workspace.root.glob("evaluation/*/predictions.zarr")
@@ -106,22 +108,33 @@ def test_the_command_line_predicts_with_it_and_its_settings_file_replays_it(tmp_
     stored = position.read(["Nuclei_prediction", "Membrane_prediction"])[:, 0]
     np.testing.assert_allclose(stored, theirs(onnx_file, source), rtol=1e-5, atol=1e-4)
     settings = PredictSettings.load(store.with_suffix(".yml"))
-    assert settings.elsewhere.sources == ("Phase",)
+    assert settings.model_info.sources == ("Phase",)
     again = settings.model_copy(update={"output": tmp_path / "again.zarr"})
     result = run(again, workspace, Progress())
     replayed = open_dataset(result.store).position("A/1/0").read(["Nuclei_prediction", "Membrane_prediction"])
     np.testing.assert_array_equal(replayed[:, 0], stored)
 
 
+@pytest.mark.parametrize("word", ["elsewhere", "model_info"])
+def test_a_settings_file_and_an_option_of_before_say_the_same(tmp_path, word):
+    file = tmp_path / "predictions.yml"
+    file.write_text(f"dataset: cells\n{word}:\n  sources: [Phase]\n")
+    assert PredictSettings.load(file).model_info == ModelNotes(sources=("Phase",))
+    given = ["--config", str(file), f"--{word.replace('_', '-')}.targets", "Nuclei", "DNA"]
+    values = settings_values(VERB.parser("vstain predict").parse_args(given))
+    assert PredictSettings.parse(values).model_info == ModelNotes(sources=("Phase",), targets=("Nuclei", "DNA"))
+    assert "elsewhere" not in VERB.parser("vstain predict").format_help()
+
+
 def test_what_is_not_said_is_asked_for(onnx_file, tmp_path):
     with pytest.raises(ModelError, match="name its source and target channels"):
         load_predictor(onnx_file)
-    with pytest.raises(SettingsError, match=r"elsewhere\.targets.*are needed"):
+    with pytest.raises(SettingsError, match=r"model_info\.targets.*are needed"):
         load(onnx_file, targets=())
-    with pytest.raises(SettingsError, match=r"elsewhere\.statistics.*none of Phase"):
+    with pytest.raises(SettingsError, match=r"model_info\.statistics.*none of Phase"):
         load(onnx_file, source_normalization=Normalization())
     (tmp_path / "theirs.ckpt").write_bytes(b"")
-    with pytest.raises(SettingsError, match=r"elsewhere\.config.*is needed"):
+    with pytest.raises(SettingsError, match=r"model_info\.config.*is needed"):
         load(tmp_path / "theirs.ckpt")
 
 
@@ -151,7 +164,7 @@ def test_fixed_numbers_are_one_for_all_or_one_for_each():
 
 
 def test_what_it_takes_and_gives_is_known_without_an_engine(onnx_file):
-    spec = open_model(onnx_file, Elsewhere(sources=("Phase",), targets=("a", "b"))).spec()
+    spec = open_model(onnx_file, ModelNotes(sources=("Phase",), targets=("a", "b"))).spec()
     assert (spec.sources, spec.targets, spec.halo) == (("Phase",), ("a", "b"), (0, 2, 2))
 
 
@@ -170,7 +183,7 @@ def test_a_viscy_checkpoint_predicts_what_viscy_predicted_in_tiles_too(viscy, en
     numbers = config["normalization"]["Phase3D"]["fov_statistics"]
     known = Statistics.parse({key: numbers[key] for key in Statistics.model_fields if key in numbers})
     predictor = load_predictor(
-        viscy / "model.ckpt", elsewhere=Elsewhere(config=viscy / "config.json"), engine=engine, threads=1
+        viscy / "model.ckpt", notes=ModelNotes(config=viscy / "config.json"), engine=engine, threads=1
     )
     made = predictor.predict(reference["source"][0], tile_px, statistics={"Phase3D": known})["stain"]
     expected = reference["prediction"][0]
@@ -197,7 +210,7 @@ def test_a_viscy_checkpoint_predicts_at_any_size_what_viscy_predicts(tmp_path, s
         expected = pad.inverse(network(pad(torch.from_numpy((image - 100) / 20))[None])[0]).numpy()
     predictor = load_predictor(
         tmp_path / "viscy.ckpt",
-        elsewhere=Elsewhere(config=tmp_path / "config.json"),
+        notes=ModelNotes(config=tmp_path / "config.json"),
         engine="torch",
         device="cpu",
         threads=1,
@@ -217,7 +230,7 @@ def test_a_viscy_checkpoint_is_loaded_anew_from_its_file_and_configuration_in_an
     (tmp_path / "config.json").write_text(json.dumps({"model": model, **channels}))
     monkeypatch.chdir(tmp_path)
     predictor = load_predictor(
-        "viscy.ckpt", elsewhere=Elsewhere(config=Path("config.json")), engine="torch", device="cpu", threads=1
+        "viscy.ckpt", notes=ModelNotes(config=Path("config.json")), engine="torch", device="cpu", threads=1
     )
     parcel = pickle.dumps(predictor)
     assert len(parcel) < 3000
@@ -238,7 +251,7 @@ def test_the_command_line_reproduces_viscys_prediction_from_a_plate_with_viscys_
     with create_plate(path, ["Phase3D"]) as writer:
         writer.add_position("A/1/0", reference["source"].shape, np.float32)[:] = reference["source"]
     open_dataset(path).position("A/1/0").set_attribute("normalization", config["normalization"])
-    model = ["--model", str(viscy / "model.ckpt"), "--elsewhere.config", str(viscy / "config.json")]
+    model = ["--model", str(viscy / "model.ckpt"), "--model-info.config", str(viscy / "config.json")]
     assert main(["predict", "plate", *model, "--engine", "torch", "--threads", "1"]) == 0
     (store,) = workspace.root.glob("evaluation/*/predictions.zarr")
     made = open_dataset(store).position("A/1/0").read(["Nuclei_prediction", "Membrane_prediction"])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from napari_vstain.core.errors import ModelError, SettingsError
-from napari_vstain.core.models.files.model_notes import Elsewhere, Lacking
+from napari_vstain.core.models.files.model_notes import Lacking, ModelNotes
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.progress import CancelToken
 
@@ -63,23 +63,23 @@ class ModelFile(Protocol):
         ...
 
 
-def open_model(path: Path | str, notes: Elsewhere | None = None, spec: ModelSpec | None = None) -> ModelFile:
+def open_model(path: Path | str, notes: ModelNotes | None = None, spec: ModelSpec | None = None) -> ModelFile:
     """Return a model file, of which nothing is read yet.
 
     Parameters
     ----------
     path : path
         A checkpoint, or an ONNX file: what ends in ``.onnx``.
-    notes : Elsewhere, optional
+    notes : ModelNotes, optional
         What somebody says of a third-party file. Empty ones say nothing: the file then speaks for itself.
     spec : ModelSpec, optional
         What a third-party ONNX file takes and gives, where that is known: it is not measured again.
     """
     path = Path(path).expanduser().absolute()
-    said = Elsewhere() if notes is None else notes.absolute()
+    said = ModelNotes() if notes is None else notes.absolute()
     if path.suffix == _ONNX:
-        return OnnxFile(path) if said == Elsewhere() and spec is None else ThirdPartyOnnx(path, said, spec)
-    return CheckpointFile(path) if said == Elsewhere() else VisCyFile(path, said)
+        return OnnxFile(path) if said == ModelNotes() and spec is None else ThirdPartyOnnx(path, said, spec)
+    return CheckpointFile(path) if said == ModelNotes() else VisCyFile(path, said)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class VisCyFile:
     """A checkpoint of VisCy's 2D U-Net, with the configuration that it was trained or predicted with."""
 
     path: Path
-    notes: Elsewhere
+    notes: ModelNotes
 
     def spec(self, token: CancelToken | None = None) -> ModelSpec:
         """Return what the configuration says, once it was found to fit the weights."""
@@ -154,8 +154,8 @@ class VisCyFile:
     def load(self, token: CancelToken | None = None) -> "tuple[ModelSpec, nn.Module | Path]":
         """Return what the configuration says, and the network on the CPU."""
         if self.notes.config is None:
-            rule = "is needed for a checkpoint that was made elsewhere"
-            raise SettingsError("elsewhere.config", None, rule, "give the configuration that VisCy trained with")
+            rule = "is needed for a checkpoint that was not made here"
+            raise SettingsError("model_info.config", None, rule, "give the configuration that VisCy trained with")
         from napari_vstain.core.models.files.viscy import load_viscy
 
         return load_viscy(self.path, self.notes.config)
@@ -166,7 +166,7 @@ class ThirdPartyOnnx:
     """An ONNX file of another maker; how far it looks is followed or measured once, and kept."""
 
     path: Path
-    notes: Elsewhere
+    notes: ModelNotes
     known: ModelSpec | None = None
 
     def spec(self, token: CancelToken | None = None) -> ModelSpec:
@@ -189,11 +189,11 @@ class ThirdPartyOnnx:
         from napari_vstain.core.models.files.third_party import foreign_spec
 
         if has_spec(self.path):
-            raise ModelError("model", self.path, "says itself what it takes and gives", "leave `elsewhere` out")
+            raise ModelError("model", self.path, "says itself what it takes and gives", "leave `model_info` out")
         for name in ("sources", "targets"):
             if not getattr(self.notes, name):
-                rule = "are needed for an ONNX file that was made elsewhere"
-                raise SettingsError(f"elsewhere.{name}", None, rule, "name its channels, in its order")
+                rule = "are needed for an ONNX file that was not made here"
+                raise SettingsError(f"model_info.{name}", None, rule, "name its channels, in its order")
         return foreign_spec(
             self.path,
             self.notes.sources,

@@ -1,4 +1,4 @@
-"""Models that were made elsewhere predict as they did there, once it is said what they take and give."""
+"""What somebody says of a third-party model: what it takes and gives, and how its intensities are normalized."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from napari_vstain.core.models.spec import Normalization, Statistics
 from napari_vstain.core.settings import Settings
 
 
-class Elsewhere(Settings):
-    """What a model that was made elsewhere does not say of itself."""
+class ModelNotes(Settings):
+    """What a third-party model does not say of itself."""
 
     config: Path | None = Field(
         None, title="VisCy configuration", description="Of a VisCy checkpoint: what it was trained with, YAML or JSON."
@@ -58,7 +58,7 @@ class Elsewhere(Settings):
         if missing:
             rule = f"has none of {missing[0]}, which the normalization needs"
             remedy = "give its mean, std, median and iqr, or normalize sources by level fov"
-            raise SettingsError("elsewhere.statistics", None, rule, remedy)
+            raise SettingsError("model_info.statistics", None, rule, remedy)
         sources = self.sources if self.source_normalization else ()
         return {name: self.statistics[name] for name in (*sources, *needed) if name in self.statistics}
 

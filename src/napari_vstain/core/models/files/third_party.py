@@ -1,4 +1,4 @@
-"""What an ONNX file from elsewhere takes and gives, and how far it looks: read from its graph, else measured."""
+"""What a third-party ONNX file takes and gives, and how far it looks: read from its graph, else measured."""
 
 import hashlib
 import logging
