@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushBut
 
 from napari_vstain.core.experiments import Run
 from napari_vstain.core.models.files.model_file import open_model
-from napari_vstain.core.models.files.model_notes import Lacking, ModelNotes
+from napari_vstain.core.models.files.model_notes import Lacks, ModelNotes
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session import Model, load_model, recall_model, runs_of
 from napari_vstain.widgets.desk import Desk
@@ -80,9 +80,9 @@ class ModelChooser(QWidget):
             if model.notes is not None:
                 self._told[model.path] = model.notes
 
-    def _read(self, found: Model | Lacking) -> None:
+    def _read(self, found: Model | Lacks) -> None:
         self.foreign.setEnabled(True)
-        if isinstance(found, Lacking):
+        if isinstance(found, Lacks):
             self.foreign.ask(found, self._told.get(found.path))
         else:
             self._chose(found)

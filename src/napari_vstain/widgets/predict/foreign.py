@@ -6,7 +6,7 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from napari_vstain.core.errors import SettingsError
-from napari_vstain.core.models.files.model_notes import Lacking, ModelNotes
+from napari_vstain.core.models.files.model_notes import Lacks, ModelNotes
 from napari_vstain.widgets.fold import Fold
 from napari_vstain.widgets.predict.intensities import IntensitiesForm
 from napari_vstain.widgets.style import note, shrinkable
@@ -18,7 +18,7 @@ class ForeignForm(QWidget):
     def __init__(self, then: Callable[[Path, ModelNotes], object]) -> None:
         super().__init__()
         self._then = then
-        self.lacking: Lacking | None = None
+        self.lacks: Lacks | None = None
         self.why, self.wrong = note(), note()
         self.sources, self.targets, self.config = QLineEdit(), QLineEdit(), QLineEdit()
         self.sources.setPlaceholderText("Phase")
@@ -35,15 +35,15 @@ class ForeignForm(QWidget):
         self.intensities.changed.connect(self._check)
         self.setVisible(False)
 
-    def ask(self, lacking: Lacking, known: ModelNotes | None = None) -> None:
+    def ask(self, lacks: Lacks, known: ModelNotes | None = None) -> None:
         """Show the fields that a file needs, filled with what was said of it before."""
-        self.lacking, known = lacking, known or ModelNotes(config=lacking.config)
-        channels = lacking.what == "channels"
+        self.lacks, known = lacks, known or ModelNotes(config=lacks.config)
+        channels = lacks.what == "channels"
         self.why.setText(
-            f"{lacking.path.name} was not made here: name its channels, in its order, with commas between them. "
+            f"{lacks.path.name} was not made here: name its channels, in its order, with commas between them. "
             "Its images are taken as they are, unless you say how they are to be normalized."
             if channels
-            else f"{lacking.path.name} was made by VisCy: choose the configuration it was trained with."
+            else f"{lacks.path.name} was made by VisCy: choose the configuration it was trained with."
         )
         for row, shown in ((1, channels), (2, channels), (3, not channels), (4, channels)):
             self._rows.setRowVisible(row, shown)
@@ -63,14 +63,14 @@ class ForeignForm(QWidget):
         SettingsError
             When numbers are missing, or not numbers, or too many.
         """
-        if self.lacking is not None and self.lacking.what == "config":
+        if self.lacks is not None and self.lacks.what == "config":
             return ModelNotes(config=Path(self.config.text().strip()))
         sources, targets = _names(self.sources.text()), _names(self.targets.text())
         return ModelNotes(sources=sources, targets=targets, **self.intensities.said(sources, targets))
 
     def _check(self, *_: object) -> None:
         """Offer to use the model once all is said that it needs; say what is wrong with the numbers."""
-        config = self.lacking is not None and self.lacking.what == "config"
+        config = self.lacks is not None and self.lacks.what == "config"
         needed = (self.config,) if config else (self.sources, self.targets)
         complete, problem = all(_names(field.text()) for field in needed), ""
         if complete:
@@ -97,11 +97,11 @@ class ForeignForm(QWidget):
         self._rows.addRow(self.use)
 
     def _answer(self) -> None:
-        if self.lacking is not None:
-            self._then(self.lacking.path, self.answer())
+        if self.lacks is not None:
+            self._then(self.lacks.path, self.answer())
 
     def _ask_config(self) -> None:
-        start = str(self.lacking.path.parent) if self.lacking else ""
+        start = str(self.lacks.path.parent) if self.lacks else ""
         kinds = "Configurations (*.yml *.yaml *.json)"
         chosen, _ = QFileDialog.getOpenFileName(self, "Choose the configuration of this model", start, kinds)
         if chosen:

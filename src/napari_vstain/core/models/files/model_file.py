@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from napari_vstain.core.errors import ModelError, SettingsError
-from napari_vstain.core.models.files.model_notes import Lacking, ModelNotes
+from napari_vstain.core.models.files.model_notes import Lacks, ModelNotes
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.progress import CancelToken
 
@@ -40,7 +40,7 @@ class ModelFile(Protocol):
         """
         ...
 
-    def lacks(self) -> Lacking | None:
+    def lacks(self) -> Lacks | None:
         """Return what somebody must say before it can predict; None when nothing. No weights are read.
 
         Raises
@@ -94,7 +94,7 @@ class CheckpointFile:
 
         return load_spec(self.path)
 
-    def lacks(self) -> Lacking | None:
+    def lacks(self) -> Lacks | None:
         """Return that a VisCy checkpoint needs a configuration: the one beside it, where there is only one."""
         from napari_vstain.core.models.files.checkpoint import KEY, read_checkpoint
         from napari_vstain.core.models.files.viscy import PREFIX
@@ -104,7 +104,7 @@ class CheckpointFile:
         if KEY in content or not isinstance(state, dict) or not all(str(name).startswith(PREFIX) for name in state):
             return None
         beside = [file for file in self.path.parent.iterdir() if file.suffix in (".yml", ".yaml", ".json")]
-        return Lacking(self.path, "config", beside[0] if len(beside) == 1 else None)
+        return Lacks(self.path, "config", beside[0] if len(beside) == 1 else None)
 
     def load(self, token: CancelToken | None = None) -> "tuple[ModelSpec, nn.Module | Path]":
         """Return what it says of itself, and its network on the CPU."""
@@ -125,11 +125,11 @@ class OnnxFile:
 
         return read_spec(self.path)
 
-    def lacks(self) -> Lacking | None:
+    def lacks(self) -> Lacks | None:
         """Return that another maker's file needs the names of its channels."""
         from napari_vstain.core.models.files.onnx_file import has_spec
 
-        return None if has_spec(self.path) else Lacking(self.path, "channels")
+        return None if has_spec(self.path) else Lacks(self.path, "channels")
 
     def load(self, token: CancelToken | None = None) -> "tuple[ModelSpec, nn.Module | Path]":
         """Return what it says of itself, and its path."""
@@ -147,9 +147,9 @@ class VisCyFile:
         """Return what the configuration says, once it was found to fit the weights."""
         return self.load(token)[0]
 
-    def lacks(self) -> Lacking | None:
+    def lacks(self) -> Lacks | None:
         """Return that the configuration is needed, where the notes do not name it."""
-        return Lacking(self.path, "config") if self.notes.config is None else None
+        return Lacks(self.path, "config") if self.notes.config is None else None
 
     def load(self, token: CancelToken | None = None) -> "tuple[ModelSpec, nn.Module | Path]":
         """Return what the configuration says, and the network on the CPU."""
@@ -175,10 +175,10 @@ class ThirdPartyOnnx:
             self.known = self._followed(token)
         return self.known
 
-    def lacks(self) -> Lacking | None:
+    def lacks(self) -> Lacks | None:
         """Return that the names of its channels are needed, where the notes lack them."""
         named = self.known is not None or (self.notes.sources and self.notes.targets)
-        return None if named else Lacking(self.path, "channels")
+        return None if named else Lacks(self.path, "channels")
 
     def load(self, token: CancelToken | None = None) -> "tuple[ModelSpec, nn.Module | Path]":
         """Return what the notes and the graph say, and the path."""

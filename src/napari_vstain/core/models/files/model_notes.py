@@ -96,7 +96,7 @@ def _check_each(name: str, numbers: Sequence[float], holds: Callable[[float], bo
 
 
 @dataclass(frozen=True)
-class Lacking:
+class Lacks:
     """What has to be said of a model file before it can predict."""
 
     path: Path
