@@ -212,10 +212,10 @@ def test_a_viscy_checkpoint_predicts_in_the_dock_what_it_predicts_without(desk, 
     section = PredictSection(desk)
     qtbot.addWidget(section)
     section.use_file(viscy / "model.ckpt")
-    foreign = section.chooser.foreign
-    qtbot.waitUntil(lambda: not foreign.isHidden(), timeout=PATIENCE_MS)
-    assert foreign.config.text() == str(viscy / "config.json")  # the only one beside it
-    foreign.use.click()
+    form = section.chooser.third_party
+    qtbot.waitUntil(lambda: not form.isHidden(), timeout=PATIENCE_MS)
+    assert form.config.text() == str(viscy / "config.json")  # the only one beside it
+    form.use.click()
     qtbot.waitUntil(lambda: desk.session.model is not None, timeout=PATIENCE_MS)
     assert "Phase3D → Nuclei, Membrane" in section.chooser.expects.text()
     desk.viewer.add_image(source[0], name="Phase3D")

@@ -169,12 +169,12 @@ def test_a_model_that_is_gone_is_not_spoken_of(dock, desk, qtbot, checkpoint, tm
     assert section.problem.isHidden()
 
 
-def test_what_was_said_of_a_foreign_model_is_not_asked_again(dock, desk, qtbot, theirs):
+def test_what_was_said_of_a_third_party_model_is_not_asked_again(dock, desk, qtbot, theirs):
     said = ModelNotes(sources=("Phase",), targets=("Nuclei",))
     remember_model(load_model(theirs, notes=said), None)
     section = dock()
     assert chosen(desk, qtbot).notes == said
     section.chooser.models.activated.emit(0)
     quiet(desk, qtbot)
-    assert section.chooser.foreign.isHidden()
+    assert section.chooser.third_party.isHidden()
     assert section.problem.isHidden()

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from napari_vstain.core.data import open_dataset
 from napari_vstain.core.errors import ModelError
 from napari_vstain.core.inference import ModelNotes, PredictSettings, load_predictor, run
-from napari_vstain.core.models.files.third_party import foreign_spec
+from napari_vstain.core.models.files.third_party import third_party_spec
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
 from napari_vstain.core.workspace import Workspace
 
@@ -111,7 +111,7 @@ def reach_of(path, halo, stride, side):
 @given(plan=plans_of_graphs(), rest=st.tuples(st.integers(0, 9), st.integers(0, 9)), seed=st.integers(0, 99))
 def test_the_halo_of_a_graph_is_no_less_than_its_reach_and_tiles_equal_the_whole(tmp_path, plan, rest, seed):
     path = built(plan, positive=False, seed=seed).save(tmp_path / "graph.onnx")
-    spec = foreign_spec(path, ["Phase"], ["Nuclei"])
+    spec = third_party_spec(path, ["Phase"], ["Nuclei"])
     assert spec.training["reach"] == "computed from the graph"
     assert spec.tile_exact
     # The same layers with weights that let everything through show how far a change can be seen.
@@ -256,7 +256,7 @@ def endless(path, trips=None):
 
 def test_what_a_graph_does_not_tell_is_never_called_exact(tmp_path):
     for path in (endless(tmp_path / "loop.onnx", trips=2), grouped(tmp_path / "group.onnx")):
-        spec = foreign_spec(path, ["Phase"], ["Nuclei"])
+        spec = third_party_spec(path, ["Phase"], ["Nuclei"])
         assert not spec.tile_exact
         assert "does not tell" in spec.training["reach"]
 
@@ -265,7 +265,7 @@ def test_a_loop_without_end_is_refused_in_time(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_vstain.core.models.receptive_field.graph_run.LIMIT_S", 0.3)
     began = time.monotonic()
     with pytest.raises(ModelError, match="may have no end"):
-        foreign_spec(endless(tmp_path / "loop.onnx"), ["Phase"], ["Nuclei"])
+        third_party_spec(endless(tmp_path / "loop.onnx"), ["Phase"], ["Nuclei"])
     assert time.monotonic() - began < 5
 
 

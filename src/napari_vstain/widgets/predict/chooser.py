@@ -1,4 +1,4 @@
-"""Choose the model that predicts: a run of the workspace, or a file; what a foreign one lacks is asked for."""
+"""Choose the model that predicts: a run of the workspace, or a file; what a third-party one lacks is asked for."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from napari_vstain.core.models.files.model_notes import Lacks, ModelNotes
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session import Model, load_model, recall_model, runs_of
 from napari_vstain.widgets.desk import Desk
-from napari_vstain.widgets.predict.foreign import ForeignForm
+from napari_vstain.widgets.predict.third_party import ThirdPartyForm
 from napari_vstain.widgets.style import note, shrinkable
 from napari_vstain.widgets.threads import Latest
 from napari_vstain.widgets.wording import arrow
@@ -59,16 +59,16 @@ class ModelChooser(QWidget):
             Ask also when it was said before, so that it can be corrected.
         """
         if path in self._told and not again:
-            self.use_foreign(path, self._told[path])
+            self.use_third_party(path, self._told[path])
             return
         self.asked.emit()
-        self.foreign.setVisible(False)
+        self.third_party.setVisible(False)
         self._call(lambda progress: open_model(path).lacks() or load_model(path), self._loading.ask(self._read))
 
-    def use_foreign(self, path: Path, notes: ModelNotes) -> None:
+    def use_third_party(self, path: Path, notes: ModelNotes) -> None:
         """Predict with a third-party model, now that it is said what it takes and gives."""
         self.asked.emit()
-        self.foreign.setEnabled(False)
+        self.third_party.setEnabled(False)
         self._call(lambda progress: load_model(path, None, notes), self._loading.ask(self._read))
 
     def show_model(self, model: Model | None) -> None:
@@ -81,9 +81,9 @@ class ModelChooser(QWidget):
                 self._told[model.path] = model.notes
 
     def _read(self, found: Model | Lacks) -> None:
-        self.foreign.setEnabled(True)
+        self.third_party.setEnabled(True)
         if isinstance(found, Lacks):
-            self.foreign.ask(found, self._told.get(found.path))
+            self.third_party.ask(found, self._told.get(found.path))
         else:
             self._chose(found)
 
@@ -128,7 +128,7 @@ class ModelChooser(QWidget):
             self.use_file(chosen)
 
     def _chose(self, model: Model) -> None:
-        self.foreign.setVisible(False)
+        self.third_party.setVisible(False)
         self._session.choose_model(model)
         self._session.remember_model()
         self.show_model(model)
@@ -147,7 +147,7 @@ class ModelChooser(QWidget):
         self._desk.pump.call(self._session, function, then, self._refuse, self)
 
     def _refuse(self, error: BaseException) -> None:
-        self.foreign.setEnabled(True)
+        self.third_party.setEnabled(True)
         self.failed.emit(error)
 
     def _ask_file(self) -> None:
@@ -160,7 +160,7 @@ class ModelChooser(QWidget):
         self.models.setPlaceholderText("no model yet")
         self.file = QPushButton("File…")
         self.file.setToolTip("Choose a checkpoint (.ckpt) or an ONNX file (.onnx).")
-        self.foreign = ForeignForm(self.use_foreign)
+        self.third_party = ThirdPartyForm(self.use_third_party)
         self.expects = note()
         line = QHBoxLayout()
         line.setSpacing(6)
@@ -171,7 +171,7 @@ class ModelChooser(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
         column.addLayout(line)
-        column.addWidget(self.foreign)
+        column.addWidget(self.third_party)
         column.addWidget(self.expects)
 
 

@@ -1,4 +1,4 @@
-"""Fields for how a foreign model's images are normalized, how its prediction is brought back, and its voxel size."""
+"""Fields for how a third-party model's images are normalized, how it is brought back into units, and its voxel size."""
 
 from collections.abc import Sequence
 from typing import Any

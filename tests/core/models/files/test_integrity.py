@@ -16,7 +16,7 @@ from napari_vstain.core.inference.loading import load_predictor
 from napari_vstain.core.models.files.checkpoint import KEY, attach_spec, load_checkpoint, save_checkpoint
 from napari_vstain.core.models.files.onnx_file import METADATA_KEY, export_onnx, read_spec
 from napari_vstain.core.models.files.onnx_integrity import DIGEST_KEY
-from napari_vstain.core.models.files.third_party import foreign_spec
+from napari_vstain.core.models.files.third_party import third_party_spec
 from napari_vstain.core.models.networks import MOST_LAYERS, build_network, network_config
 from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.models.spec import Dimensions, ModelSpec, OutputSpec, Statistics
@@ -233,7 +233,7 @@ def test_a_graph_that_would_fill_the_memory_is_refused_before_it_is_loaded(tmp_p
     weight = np.ones((1, 1, 3, 3), np.float32)
     path = _third_party(tmp_path / "theirs.onnx", *nodes, weight=weight, **constants)
     with pytest.raises(ModelError):
-        foreign_spec(path, ["a"], ["b"])
+        third_party_spec(path, ["a"], ["b"])
 
 
 def test_functions_that_call_each_other_without_end_are_refused(tmp_path):
@@ -246,7 +246,7 @@ def test_functions_that_call_each_other_without_end_are_refused(tmp_path):
     content.graph.node.append(helper.make_node("f0", ["stain"], ["more"], domain="own"))
     onnx.save(content, path)
     with pytest.raises(ModelError, match="more than"):
-        foreign_spec(path, ["a"], ["b"])
+        third_party_spec(path, ["a"], ["b"])
 
 
 def test_a_file_cannot_ask_for_a_network_that_is_endless_or_fills_the_memory(checkpoint):

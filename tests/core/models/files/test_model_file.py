@@ -67,7 +67,7 @@ def test_a_third_party_onnx_file_says_what_it_lacks_and_is_followed_once(tmp_pat
     file = open_model(path, NAMED)
     assert file.lacks() is None
     spec = file.spec()
-    monkeypatch.setattr("napari_vstain.core.models.files.third_party.foreign_spec", None)
+    monkeypatch.setattr("napari_vstain.core.models.files.third_party.third_party_spec", None)
     assert file.load() == (spec, path)
     assert pickle.loads(pickle.dumps(file)).spec() == spec
     assert open_model(path, spec=spec).spec() == spec

@@ -88,7 +88,7 @@ def test_a_worker_loads_it_anew_from_its_file_and_measures_nothing_again(onnx_fi
     predictor = load(onnx_file)
     parcel = pickle.dumps(predictor)
     assert b"kernel" not in parcel
-    monkeypatch.setattr("napari_vstain.core.models.files.third_party.foreign_spec", None)
+    monkeypatch.setattr("napari_vstain.core.models.files.third_party.third_party_spec", None)
     image = noise((1, 40, 48))
     again = pickle.loads(parcel)
     assert again.model == predictor.model

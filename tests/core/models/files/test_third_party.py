@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from napari_vstain.core.errors import ModelError
-from napari_vstain.core.models.files.third_party import foreign_spec
+from napari_vstain.core.models.files.third_party import third_party_spec
 from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.models.spec import Dimensions
 from napari_vstain.core.models.unet import UNet
@@ -47,7 +47,7 @@ def unet(**options: object) -> nn.Module:
 @pytest.mark.parametrize("fixed", [False, True], ids=["free sizes", "fixed sizes"])
 def test_halo_and_stride_are_read_from_the_graph_as_they_are(tmp_path, fixed):
     network = unet(in_channels=2)
-    spec = foreign_spec(write(network, tmp_path / "a.onnx", (2, 2, 64, 96), fixed), ["Phase", "DIC"], ["Nuclei"])
+    spec = third_party_spec(write(network, tmp_path / "a.onnx", (2, 2, 64, 96), fixed), ["Phase", "DIC"], ["Nuclei"])
     known = receptive_field(network)
     assert spec.stride == known.stride == (1, 4, 4)
     assert spec.halo == known.halo
@@ -60,13 +60,13 @@ def test_halo_and_stride_are_read_from_the_graph_as_they_are(tmp_path, fixed):
 
 def test_a_network_without_pooling_has_stride_one_and_its_kernels_radius(tmp_path):
     network = nn.Sequential(nn.Conv2d(1, 4, 5, padding=2), nn.ReLU(), nn.Conv2d(4, 1, (3, 7), padding=(1, 3)))
-    spec = foreign_spec(write(network, tmp_path / "a.onnx", (2, 1, 32, 40)), ["Phase"], ["Nuclei"])
+    spec = third_party_spec(write(network, tmp_path / "a.onnx", (2, 1, 32, 40)), ["Phase"], ["Nuclei"])
     assert (spec.stride, spec.halo) == ((1, 1, 1), (0, 3, 5))
 
 
 def test_an_output_that_is_larger_than_the_input_states_its_scale(tmp_path):
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ConvTranspose2d(4, 2, 2, 2))
-    spec = foreign_spec(write(network, tmp_path / "a.onnx", (2, 1, 32, 40)), ["Phase"], ["Nuclei", "Membrane"])
+    spec = third_party_spec(write(network, tmp_path / "a.onnx", (2, 1, 32, 40)), ["Phase"], ["Nuclei", "Membrane"])
     assert spec.outputs[0].scale == (1, 2, 2)
     assert spec.stride == (1, 1, 1)
     assert spec.halo[1] in (1, 2)
@@ -74,16 +74,16 @@ def test_an_output_that_is_larger_than_the_input_states_its_scale(tmp_path):
 
 def test_a_network_that_looks_across_the_whole_image_is_not_called_exact(tmp_path):
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.InstanceNorm2d(4), nn.ReLU(), nn.Conv2d(4, 1, 1))
-    spec = foreign_spec(write(network, tmp_path / "a.onnx", (2, 1, 32, 40)), ["Phase"], ["Nuclei"])
+    spec = third_party_spec(write(network, tmp_path / "a.onnx", (2, 1, 32, 40)), ["Phase"], ["Nuclei"])
     assert not spec.tile_exact
 
 
 def test_a_window_of_slices_and_a_stack_are_told_apart(tmp_path):
     window = write(unet(dimensions="2.5D", z_window=5), tmp_path / "w.onnx", (2, 1, 5, 64, 96), window=True)
-    spec = foreign_spec(window, ["Phase"], ["Nuclei"])
+    spec = third_party_spec(window, ["Phase"], ["Nuclei"])
     assert (spec.dimensions, spec.z_window, spec.stride) == (Dimensions.WINDOW, 5, (1, 4, 4))
     volume = write(unet(dimensions="3D", features=(2, 4)), tmp_path / "v.onnx", (2, 1, 6, 32, 40))
-    spec = foreign_spec(volume, ["Phase"], ["Nuclei"])
+    spec = third_party_spec(volume, ["Phase"], ["Nuclei"])
     assert (spec.dimensions, spec.z_window, spec.stride) == (Dimensions.THREE, 1, (1, 2, 2))
     assert spec.halo == receptive_field(unet(dimensions="3D", features=(2, 4)), "3D").halo
 
@@ -91,14 +91,14 @@ def test_a_window_of_slices_and_a_stack_are_told_apart(tmp_path):
 def test_a_network_that_takes_one_size_only_is_refused(tmp_path):
     path = write(unet(dimensions="2.5D", z_window=5), tmp_path / "w.onnx", (1, 1, 5, 64, 64), fixed=True)
     with pytest.raises(ModelError, match="export it with free image sizes"):
-        foreign_spec(path, ["Phase"], ["Nuclei"])
+        third_party_spec(path, ["Phase"], ["Nuclei"])
 
 
-def test_a_foreign_file_predicts_in_tiles_what_it_predicts_whole(tmp_path):
+def test_a_third_party_file_predicts_in_tiles_what_it_predicts_whole(tmp_path):
     from napari_vstain.core.inference.loading import load_predictor
 
     path = write(unet(), tmp_path / "a.onnx", (2, 1, 64, 96))
-    spec = foreign_spec(path, ["Phase"], ["Nuclei"])
+    spec = third_party_spec(path, ["Phase"], ["Nuclei"])
     image = np.random.default_rng(0).standard_normal((1, 200, 160), dtype=np.float32)
     for engine in ("onnxruntime", "openvino"):
         predictor = load_predictor(path, spec=spec, engine=engine)
@@ -117,19 +117,19 @@ def test_several_inputs_are_refused_by_name(tmp_path):
     )
     onnx.save(program.model_proto, tmp_path / "two.onnx")
     with pytest.raises(ModelError, match=r"has 2 inputs \(first, second\)"):
-        foreign_spec(tmp_path / "two.onnx", ["Phase"], ["Nuclei"])
+        third_party_spec(tmp_path / "two.onnx", ["Phase"], ["Nuclei"])
 
 
 def test_other_numbers_of_channels_than_named_are_refused(tmp_path):
     path = write(nn.Conv2d(2, 3, 1), tmp_path / "a.onnx", (2, 2, 32, 40))
     with pytest.raises(ModelError, match="takes 2 channels, and 1 are named"):
-        foreign_spec(path, ["Phase"], ["Nuclei"])
+        third_party_spec(path, ["Phase"], ["Nuclei"])
     with pytest.raises(ModelError, match="and 1 target channels are named"):
-        foreign_spec(path, ["Phase", "DIC"], ["Nuclei"])
+        third_party_spec(path, ["Phase", "DIC"], ["Nuclei"])
 
 
 def test_a_model_of_tables_or_of_shrinking_images_is_refused(tmp_path):
     with pytest.raises(ModelError, match="but 2 axes"):
-        foreign_spec(write(nn.Linear(4, 2), tmp_path / "a.onnx", (3, 4)), ["Phase"], ["Nuclei"])
+        third_party_spec(write(nn.Linear(4, 2), tmp_path / "a.onnx", (3, 4)), ["Phase"], ["Nuclei"])
     with pytest.raises(ModelError, match="smaller than its input"):
-        foreign_spec(write(nn.Conv2d(1, 1, 5), tmp_path / "b.onnx", (2, 1, 32, 40)), ["Phase"], ["Nuclei"])
+        third_party_spec(write(nn.Conv2d(1, 1, 5), tmp_path / "b.onnx", (2, 1, 32, 40)), ["Phase"], ["Nuclei"])

@@ -186,7 +186,7 @@ class ThirdPartyOnnx:
 
     def _followed(self, token: CancelToken | None) -> ModelSpec:
         from napari_vstain.core.models.files.onnx_file import has_spec
-        from napari_vstain.core.models.files.third_party import foreign_spec
+        from napari_vstain.core.models.files.third_party import third_party_spec
 
         if has_spec(self.path):
             raise ModelError("model", self.path, "says itself what it takes and gives", "leave `model_info` out")
@@ -194,7 +194,7 @@ class ThirdPartyOnnx:
             if not getattr(self.notes, name):
                 rule = "are needed for an ONNX file that was not made here"
                 raise SettingsError(f"model_info.{name}", None, rule, "name its channels, in its order")
-        return foreign_spec(
+        return third_party_spec(
             self.path,
             self.notes.sources,
             self.notes.targets,

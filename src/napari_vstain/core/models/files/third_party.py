@@ -25,7 +25,7 @@ IDENTITY = Statistics(mean=0, std=1, median=0, iqr=1, min=0, p1=0, p5=0, p95_p5=
 """Statistics that change nothing: of a channel that the model takes or gives in its own units."""
 
 
-def foreign_spec(
+def third_party_spec(
     path: Path | str,
     sources: Sequence[str],
     targets: Sequence[str],

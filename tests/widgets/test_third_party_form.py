@@ -24,13 +24,13 @@ def section(desk, qtbot):
 def test_an_onnx_file_without_a_spec_is_asked_about_and_predicts(section, qtbot, desk, theirs, field):
     desk.viewer.add_image(field, name="Phase")
     section.use_file(theirs)
-    qtbot.waitUntil(lambda: not section.chooser.foreign.isHidden(), timeout=PATIENCE_MS)
-    assert not section.chooser.foreign.use.isEnabled()
-    section.chooser.foreign.sources.setText("Phase")
-    section.chooser.foreign.targets.setText(" Nuclei ")
-    section.chooser.foreign.use.click()
+    qtbot.waitUntil(lambda: not section.chooser.third_party.isHidden(), timeout=PATIENCE_MS)
+    assert not section.chooser.third_party.use.isEnabled()
+    section.chooser.third_party.sources.setText("Phase")
+    section.chooser.third_party.targets.setText(" Nuclei ")
+    section.chooser.third_party.use.click()
     qtbot.waitUntil(lambda: desk.session.model is not None, timeout=PATIENCE_MS)
-    assert section.chooser.foreign.isHidden()
+    assert section.chooser.third_party.isHidden()
     section.start("field")
     (layer,) = section.painting.canvases.layers
     qtbot.waitUntil(lambda: section.job is None, timeout=PATIENCE_MS)
@@ -41,13 +41,13 @@ def test_an_onnx_file_without_a_spec_is_asked_about_and_predicts(section, qtbot,
 
 def test_wrong_channels_are_one_sentence_and_may_be_said_again(section, qtbot, theirs):
     section.use_file(theirs)
-    qtbot.waitUntil(lambda: not section.chooser.foreign.isHidden(), timeout=PATIENCE_MS)
-    section.chooser.foreign.sources.setText("Phase, BF")
-    section.chooser.foreign.targets.setText("Nuclei")
-    section.chooser.foreign.use.click()
+    qtbot.waitUntil(lambda: not section.chooser.third_party.isHidden(), timeout=PATIENCE_MS)
+    section.chooser.third_party.sources.setText("Phase, BF")
+    section.chooser.third_party.targets.setText("Nuclei")
+    section.chooser.third_party.use.click()
     qtbot.waitUntil(lambda: not section.problem.isHidden(), timeout=PATIENCE_MS)
-    assert section.chooser.foreign.isEnabled()
-    assert not section.chooser.foreign.isHidden()
+    assert section.chooser.third_party.isEnabled()
+    assert not section.chooser.third_party.isHidden()
     assert section.session.model is None
 
 
@@ -58,10 +58,10 @@ def test_a_viscy_checkpoint_asks_for_its_configuration_and_finds_the_one_beside_
     torch.save({"state_dict": {"model.down.weight": torch.zeros(1)}}, path)
     (tmp_path / "config.json").write_text(json.dumps({}))
     section.use_file(path)
-    qtbot.waitUntil(lambda: not section.chooser.foreign.isHidden(), timeout=PATIENCE_MS)
-    assert section.chooser.foreign.config.text() == str(tmp_path / "config.json")
-    assert section.chooser.foreign.sources.isHidden()
-    section.chooser.foreign.use.click()
+    qtbot.waitUntil(lambda: not section.chooser.third_party.isHidden(), timeout=PATIENCE_MS)
+    assert section.chooser.third_party.config.text() == str(tmp_path / "config.json")
+    assert section.chooser.third_party.sources.isHidden()
+    section.chooser.third_party.use.click()
     qtbot.waitUntil(lambda: not section.problem.isHidden(), timeout=PATIENCE_MS)
     assert section.session.model is None
 
@@ -86,11 +86,11 @@ def test_a_batch_is_told_what_was_said_of_the_model(theirs):
 def ask_about(section, qtbot, path, sources="Phase", targets="Nuclei"):
     """Return the fields for intensities, once the dock asks about a file and its channels are named."""
     section.use_file(path)
-    foreign = section.chooser.foreign
-    qtbot.waitUntil(lambda: not foreign.isHidden(), timeout=PATIENCE_MS)
-    foreign.sources.setText(sources)
-    foreign.targets.setText(targets)
-    return foreign.intensities
+    form = section.chooser.third_party
+    qtbot.waitUntil(lambda: not form.isHidden(), timeout=PATIENCE_MS)
+    form.sources.setText(sources)
+    form.targets.setText(targets)
+    return form.intensities
 
 
 def choose(combo, value):
@@ -99,7 +99,7 @@ def choose(combo, value):
 
 def predicted_with(section, qtbot):
     """Use the model that was asked about; return its prediction of the open image."""
-    section.chooser.foreign.use.click()
+    section.chooser.third_party.use.click()
     qtbot.waitUntil(lambda: section.session.model is not None, timeout=PATIENCE_MS)
     section.start("field")
     (layer,) = section.painting.canvases.layers
@@ -135,7 +135,7 @@ def test_the_voxel_size_that_is_said_is_compared_with_the_images(section, qtbot,
     desk.viewer.add_image(field, name="Phase", scale=(0.1, 0.1), units=("um", "um"))
     asked = ask_about(section, qtbot, theirs)
     asked.pixel.setValue(0.2)
-    section.chooser.foreign.use.click()
+    section.chooser.third_party.use.click()
     qtbot.waitUntil(lambda: section.session.model is not None, timeout=PATIENCE_MS)
     assert section.session.model.spec.spacing_um == (None, 0.2, 0.2)
     assert "trained at 0.2 µm" in section.chooser.expects.text()
@@ -153,16 +153,16 @@ def test_the_voxel_size_that_is_said_is_compared_with_the_images(section, qtbot,
 )
 def test_numbers_that_make_no_sense_are_said_before_the_model_is_used(section, qtbot, theirs, subtract, divide, said):
     asked = ask_about(section, qtbot, theirs, sources="Phase, BF")
-    foreign = section.chooser.foreign
-    assert foreign.use.isEnabled()
+    form = section.chooser.third_party
+    assert form.use.isEnabled()
     choose(asked.input, "dataset")
     asked.subtract.setText(subtract)
     asked.divide.setText(divide)
-    assert not foreign.use.isEnabled()
-    assert said in foreign.wrong.text()
+    assert not form.use.isEnabled()
+    assert said in form.wrong.text()
     choose(asked.input, None)
-    assert foreign.use.isEnabled()
-    assert foreign.wrong.isHidden()
+    assert form.use.isEnabled()
+    assert form.wrong.isHidden()
 
 
 def test_what_was_said_of_a_file_can_be_corrected(section, qtbot, theirs):
@@ -174,29 +174,29 @@ def test_what_was_said_of_a_file_can_be_corrected(section, qtbot, theirs):
         statistics=fixed_numbers(("Nuclei",), (7.5,), (50.25,)),
         spacing_um=(None, 0.2, 0.2),
     )
-    foreign = section.chooser.foreign
-    foreign.ask(open_model(theirs).lacks(), said)
-    assert not foreign.intensities.isHidden()
-    assert foreign.answer() == said
-    foreign.ask(open_model(theirs).lacks())
-    assert foreign.intensities.isHidden()
-    assert foreign.answer() == ModelNotes()
+    form = section.chooser.third_party
+    form.ask(open_model(theirs).lacks(), said)
+    assert not form.intensities.isHidden()
+    assert form.answer() == said
+    form.ask(open_model(theirs).lacks())
+    assert form.intensities.isHidden()
+    assert form.answer() == ModelNotes()
 
 
 def test_a_file_that_is_chosen_again_is_asked_about_again(section, qtbot, theirs):
     ask_about(section, qtbot, theirs)
-    section.chooser.foreign.use.click()
+    section.chooser.third_party.use.click()
     qtbot.waitUntil(lambda: section.session.model is not None, timeout=PATIENCE_MS)
     section.chooser.use_file(theirs, again=True)
-    qtbot.waitUntil(lambda: not section.chooser.foreign.isHidden(), timeout=PATIENCE_MS)
-    assert section.chooser.foreign.sources.text() == "Phase"
+    qtbot.waitUntil(lambda: not section.chooser.third_party.isHidden(), timeout=PATIENCE_MS)
+    assert section.chooser.third_party.sources.text() == "Phase"
 
 
 def test_the_fields_fit_a_narrow_dock(section, theirs):
-    foreign = section.chooser.foreign
-    foreign.ask(open_model(theirs).lacks())
-    foreign.fold.open(True)
+    form = section.chooser.third_party
+    form.ask(open_model(theirs).lacks())
+    form.fold.open(True)
     for level in ("fov", "dataset"):
-        choose(foreign.intensities.input, level)
-        choose(foreign.intensities.output, "dataset")
+        choose(form.intensities.input, level)
+        choose(form.intensities.output, "dataset")
         assert section.minimumSizeHint().width() <= 380

@@ -12,7 +12,7 @@ from napari_vstain.widgets.predict.intensities import IntensitiesForm
 from napari_vstain.widgets.style import note, shrinkable
 
 
-class ForeignForm(QWidget):
+class ThirdPartyForm(QWidget):
     """Ask what a model lacks, then call `then(path, notes)`."""
 
     def __init__(self, then: Callable[[Path, ModelNotes], object]) -> None:
