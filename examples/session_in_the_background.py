@@ -24,10 +24,10 @@ def main(folder: Path) -> None:
         "first", session.split(), epochs=100, patch_px=64, batches_per_epoch=4, features=(8, 16)
     )  # a Job, which is running by now
 
-    def watch(item: object) -> None:  # called on the job's own thread
-        if hasattr(item, "train_loss"):
-            print(f"Epoch {item.epoch + 1}: loss {item.train_loss:.3f}")
-            if item.epoch + 1 >= ENOUGH:
+    def watch(item: vstain.Scalars) -> None:  # called on the job's own thread
+        if not item.of_batch:
+            print(f"Epoch {item.epoch}: loss {item.values['loss/train_epoch']:.3f}")
+            if item.epoch >= ENOUGH:
                 training.stop()  # keeps what was learned
 
     training.produced.connect(watch)

@@ -31,6 +31,7 @@ _PUBLIC = {
     "PreprocessResult": "core.preprocessing",
     "PreprocessSettings": "core.preprocessing",
     "Progress": "core.progress",
+    "Scalars": "core.training",
     "Session": "core.session",
     "TrainResult": "core.training",
     "TrainSettings": "core.training",
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from napari_vstain.core.progress import Cancelled, Progress
     from napari_vstain.core.session import Session
     from napari_vstain.core.simulation import simulate_plate
-    from napari_vstain.core.training import TrainResult, TrainSettings
+    from napari_vstain.core.training import Scalars, TrainResult, TrainSettings
     from napari_vstain.core.workspace import Workspace
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "PreprocessResult",
     "PreprocessSettings",
     "Progress",
+    "Scalars",
     "Session",
     "TrainResult",
     "TrainSettings",

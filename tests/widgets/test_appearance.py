@@ -9,7 +9,7 @@ from qtpy.QtCore import QPoint
 from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QLineEdit, QWidget
 
-from napari_vstain.core.session import Losses, open_path
+from napari_vstain.core.session import Curves, open_path
 from napari_vstain.widgets.colours import LEAST, Colour, contrast, readable
 from napari_vstain.widgets.section import Condition, Section
 
@@ -68,7 +68,7 @@ def test_every_visible_text_can_be_read_in_both_themes(make_napari_viewer_proxy,
     viewer.theme = begin
     _, dock = viewer.window.add_plugin_dock_widget("napari-vstain", "Workbench")
     dock.desk.session.adopt(open_path(workspace.root))
-    losses = Losses()
+    losses = Curves()
     for step, (section, condition) in enumerate(zip(dock.findChildren(Section), Condition, strict=False)):
         section.setVisible(True)
         section.problem.setText("Something that went wrong, in a sentence.")

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_vstain.core.models.spec import Statistics
-from napari_vstain.core.session.losses import Losses
-from napari_vstain.core.training.results import EpochLosses
+from napari_vstain.core.session import Curves
+from napari_vstain.core.training import Scalars
 from napari_vstain.widgets.layers.display import colormap, ordered, sampled_limits, training_limits
 from napari_vstain.widgets.layers.geometry import placement
 from napari_vstain.widgets.layers.repaint import LEAST_MS, SHARE, Repainter
@@ -108,12 +108,13 @@ def test_a_rectangle_is_in_pixels_of_the_image_it_is_drawn_on(desk):
 def test_losses_that_are_not_numbers_are_left_out_of_the_plot(desk, qtbot):
     plot = LossPlot(desk)
     qtbot.addWidget(plot)
-    losses = Losses()
+    losses = Curves()
     for epoch in range(1000):
-        losses.take(EpochLosses(epoch, epoch, float("nan") if epoch % 2 else 1.0 / (epoch + 1), None, 0.1))
+        loss = float("nan") if epoch % 2 else 1.0 / (epoch + 1)
+        losses.take(Scalars(epoch, epoch, {"loss/train_epoch": loss, "lr": 0.1}))
     plot.show_losses(losses)
-    assert len(plot.series["training"]) == 500
-    assert len(plot.series["validation"]) == 0
+    assert len(plot.series["loss/train_epoch"]) == 500
+    assert len(plot.series["loss/validate"]) == 0
     qtbot.waitUntil(lambda: bool(plot._curves), timeout=60_000)
-    drawn = plot._curves["training"]
+    drawn = plot._curves["loss/train_epoch"]
     qtbot.waitUntil(lambda: drawn.xData is not None and len(drawn.xData) == 500, timeout=10_000)

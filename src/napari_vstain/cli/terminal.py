@@ -251,4 +251,6 @@ def _rate(value: float) -> str:
 
 
 def _is_plain(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
     return value is None or isinstance(value, (str, int, float, bool))

@@ -1,5 +1,6 @@
-"""The loss as it falls: drawn at most a few times a second, whatever comes in."""
+"""The loss as it falls, of one task or of many: drawn at most a few times a second, whatever comes in."""
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,7 +8,8 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_vstain.core.progress import Progress
-from napari_vstain.core.session import Losses, Series
+from napari_vstain.core.session import Curves, Series
+from napari_vstain.core.training.results import BATCH_LOSS, BY_BATCH, TRAIN_LOSS, VALIDATION_LOSS
 from napari_vstain.widgets.colours import Colour, readable
 
 if TYPE_CHECKING:
@@ -15,16 +17,19 @@ if TYPE_CHECKING:
 
 HEIGHT = 190
 REDRAW_MS = 1000
-_HUES = {"training": "#4aa3ff", "validation": "#f5a742"}
+_KNOWN = {TRAIN_LOSS: "training", VALIDATION_LOSS: "validation"}
+"""Drawn, and named in the legend, before there is any."""
+_HUES = ("#4aa3ff", "#f5a742", "#5fbf6b", "#c58af9", "#e8706f", "#41c7c7", "#b5a642", "#9aa5b1")
+"""Of the curves, in their order; beyond these they begin again."""
 _WIDE = 100
 
 
 class LossPlot(QWidget):
-    """Batch, training and validation loss against the epoch; pyqtgraph is loaded off the main thread."""
+    """The losses against the epoch, by batch and by epoch; pyqtgraph is loaded off the main thread."""
 
     def __init__(self, desk: "Desk") -> None:
         super().__init__()
-        self._losses = Losses()
+        self._losses = Curves()
         self._desk = desk
         self._curves: dict[str, Any] = {}
         self._plot: Any = None
@@ -43,10 +48,11 @@ class LossPlot(QWidget):
 
     @property
     def series(self) -> dict[str, Series]:
-        """What is drawn, by name."""
-        return self._losses.series
+        """What is drawn, by name: all of the kind that the loss is of."""
+        known = {name: Series() for name in (BATCH_LOSS, *_KNOWN)} | self._losses.series
+        return {name: series for name, series in known.items() if _kind(name) == _kind(TRAIN_LOSS)}
 
-    def show_losses(self, losses: Losses) -> None:
+    def show_losses(self, losses: Curves) -> None:
         """Draw these losses, from the first on; they may still grow, see `ask`."""
         self._losses = losses
         self.setVisible(True)
@@ -98,9 +104,11 @@ class LossPlot(QWidget):
         self._plot.setBackground(self.palette().window().color())  # what is behind it is kept, and would stay as it was
         ink = self.palette().windowText().color()
         faint = self.palette().alternateBase().color()
-        self._curves["batch"].setPen(mkPen(faint, width=1))
-        for name in _HUES:
-            curve, colour = self._curves[name], self._hue(name)
+        for name, curve in self._curves.items():
+            if name.endswith(BY_BATCH):
+                curve.setPen(mkPen(faint, width=1))
+                continue
+            colour = self._hue(name)
             curve.setPen(mkPen(colour, width=2))
             curve.setSymbol("o")
             curve.setSymbolSize(4)
@@ -111,21 +119,41 @@ class LossPlot(QWidget):
             self._plot.getAxis(side).setTextPen(ink)
 
     def _colour_legend(self) -> None:
-        words = (f'<span style="color: {self._hue(name)}">●&nbsp;{name}</span>' for name in _HUES)
+        words = (
+            f'<span style="color: {self._hue(name)}">●&nbsp;{escape(_title(name))}</span>' for name in self._of_epochs()
+        )
         self.legend.setText("&nbsp;&nbsp; ".join(words))
 
     def _hue(self, name: str) -> str:
         """Return a curve's colour, which its name in the legend can be read in too."""
         ground = Colour(*self.palette().window().color().getRgb()[:3])
-        return str(readable(Colour.of(_HUES[name]), ground))
+        hue = _HUES[self._of_epochs().index(name) % len(_HUES)]
+        return str(readable(Colour.of(hue), ground))
+
+    def _of_epochs(self) -> list[str]:
+        return [name for name in self.series if not name.endswith(BY_BATCH)]
 
     def _draw(self) -> None:
-        positive = _spans_decades([series.xy[1] for series in self.series.values()])
+        shown = self.series
+        if self._plot is not None and (begun := shown.keys() - self._curves.keys()):
+            self._curves |= {name: self._plot.plot() for name in shown if name in begun}
+            self._colour_legend()
+            self._colour()
+        positive = _spans_decades([series.xy[1] for series in shown.values()])
         for name, curve in self._curves.items():
             curve.setLogMode(False, positive)
-            curve.setData(*self.series[name].xy)
+            curve.setData(*shown[name].xy if name in shown else ([], []))
         if self._plot is not None:
             self._plot.getAxis("left").setLogMode(positive)
+
+
+def _kind(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _title(name: str) -> str:
+    """Return what the legend calls a loss: ``training``, or ``train nuclei`` for a task's own."""
+    return _KNOWN.get(name) or name.partition("/")[2].replace("/", " ")
 
 
 def _spans_decades(losses: list[Any]) -> bool:

@@ -14,13 +14,13 @@ from napari_vstain.core.owners import Owner
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.run_status import RunState, RunStatus, read_status, write_status
 from napari_vstain.core.settings import load_config
-from napari_vstain.core.training import BatchLoss, EpochLosses, TrainSettings, run
+from napari_vstain.core.training import TrainSettings, run
 
 from .conftest import Listener, changed, quick
 
 
 def stopped_at(step, settings, workspace):
-    listener = Listener(stop_when=lambda item: isinstance(item, BatchLoss) and item.step == step)
+    listener = Listener(stop_when=lambda item: item.of_batch and item.step == step)
     with pytest.raises(Cancelled) as stopped:
         run(settings, workspace, listener.progress)
     return stopped.value.kept
@@ -48,7 +48,7 @@ def test_a_training_that_runs_says_so_and_how_far_it_is(workspace):
     seen = []
 
     def look(item):
-        if isinstance(item, BatchLoss):
+        if item.of_batch:
             seen.append(workspace.experiment("first").runs()[-1].status)
 
     run(quick(), workspace, Listener(stop_when=look).progress)
@@ -73,7 +73,7 @@ def test_a_run_that_goes_on_equals_one_that_was_never_stopped(workspace, step, d
     result = run(
         TrainSettings.load(interrupted.config).model_copy(update={"resume": "version_0"}), workspace, listener.progress
     )
-    assert [item.step for item in listener.items if isinstance(item, BatchLoss)] == [*range(step + 1, 7)]
+    assert [item.step for item in listener.items if item.of_batch] == [*range(step + 1, 7)]
     assert sum(report.done for report in listener.reports[-1:]) == 6 - step
     assert (result.run, result.epochs) == (interrupted, 2)
     assert len(workspace.experiment("first").runs()) == 1
@@ -187,7 +187,7 @@ def test_a_training_that_fails_after_a_while_is_never_chosen(workspace):
     good = run(quick(), workspace, Progress()).run
 
     def explode(item):
-        if isinstance(item, EpochLosses):
+        if not item.of_batch:
             raise StorageError("disk", None, "is full", "free some space")
 
     with pytest.raises(StorageError):
@@ -199,7 +199,7 @@ def test_a_training_that_fails_after_a_while_is_never_chosen(workspace):
 
 def test_deleting_the_experiment_during_a_fit_is_one_sentence(workspace):
     def delete(item):
-        if isinstance(item, BatchLoss) and item.step == 2:
+        if item.of_batch and item.step == 2:
             shutil.rmtree(workspace.root / "models" / "first")
 
     with pytest.raises(StorageError, match="version_0': its folder was deleted while it was training"):
@@ -209,12 +209,12 @@ def test_deleting_the_experiment_during_a_fit_is_one_sentence(workspace):
 _KILLED = """
 import os, signal, sys
 from napari_vstain.core.progress import Progress
-from napari_vstain.core.training import BatchLoss, TrainSettings, run
+from napari_vstain.core.training import TrainSettings, run
 from napari_vstain.core.workspace import Workspace
 class Killer:
     def reported(self, report): ...
     def produced(self, item):
-        if isinstance(item, BatchLoss) and item.step == int(sys.argv[3]):
+        if item.of_batch and item.step == int(sys.argv[3]):
             os.kill(os.getpid(), signal.SIGKILL)
 run(TrainSettings.load(sys.argv[1]), Workspace.open(sys.argv[2]), Progress(sink=Killer()))
 """
@@ -238,7 +238,7 @@ def test_a_killed_run_is_gone_on_from_or_leaves_nothing(workspace, tmp_path, ste
         assert [one.name for one in experiment.runs()] == ["version_0"], "what learned nothing is gone"
     else:
         result = run(changed(quick(), "resume", "version_0"), workspace, listener.progress)
-        assert [item.step for item in listener.items if isinstance(item, BatchLoss)] == [4, 5, 6]
+        assert [item.step for item in listener.items if item.of_batch] == [4, 5, 6]
     assert result.spec.weights == whole.spec.weights
     assert not [path for path in tree(workspace.root) if path.endswith((".partial", ".lock"))]
     if step == 5:

@@ -20,7 +20,7 @@ from napari_vstain.core.models.files.checkpoint import load_checkpoint
 from napari_vstain.core.models.files.onnx_file import export_onnx
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.settings import resolve
-from napari_vstain.core.training import BatchLoss, EpochLosses, TrainSettings, run
+from napari_vstain.core.training import TrainSettings, run
 from napari_vstain.core.training.parsing import build
 
 from .conftest import KEYS, Listener, changed, images, quick, write_plate
@@ -67,12 +67,14 @@ def test_a_run_has_its_settings_logs_checkpoints_and_describes_its_model(workspa
     assert spec.training["positions"] == {"train": [KEYS[0]], "validate": [KEYS[1]], "test": [KEYS[2]]}
     assert spec.training["config"] == "training_config0.yml"
     assert spec.versions["torch"] == torch.__version__
-    batches = [item for item in listener.items if isinstance(item, BatchLoss)]
-    epochs = [item for item in listener.items if isinstance(item, EpochLosses)]
+    batches = [item for item in listener.items if item.of_batch]
+    epochs = [item for item in listener.items if not item.of_batch]
     assert [batch.step for batch in batches] == [1, 2, 3, 4, 5, 6]
-    assert [(losses.epoch, losses.step) for losses in epochs] == [(0, 3), (1, 6)]
-    assert all(math.isfinite(losses.train_loss) and losses.validation_loss is not None for losses in epochs)
-    assert result.best_loss == min(losses.validation_loss for losses in epochs)
+    assert [(said.epoch, said.step) for said in epochs] == [(1, 3), (2, 6)]
+    names = {"loss/train_epoch", "loss/validate", "pearson/Nuclei", "lr"}
+    assert all(said.values.keys() == names and all(map(math.isfinite, said.values.values())) for said in epochs)
+    assert all(batch.values.keys() == {"loss/train_step"} for batch in batches)
+    assert result.best_loss == min(said.values["loss/validate"] for said in epochs)
     assert (result.epochs, result.stopped) == (2, False)
     last = listener.reports[-1]
     assert (last.phase, last.done, last.total, last.unit) == ("Training", 6, 6, "batches")
@@ -113,7 +115,7 @@ def test_plain_lightning_reads_the_same_file(workspace, monkeypatch):
 def test_a_stop_keeps_what_was_learned(workspace, monkeypatch, moment):
     from napari_vstain.core.training.module import StainingModule
 
-    listener = Listener(stop_when=lambda item: moment == "batch" and isinstance(item, BatchLoss) and item.step == 5)
+    listener = Listener(stop_when=lambda item: moment == "batch" and item.of_batch and item.step == 5)
     validated = []
     if moment == "validation":
         ours = StainingModule.validation_step
@@ -144,7 +146,7 @@ def test_a_stop_keeps_what_was_learned(workspace, monkeypatch, moment):
 
 def test_a_terminated_process_keeps_what_was_learned_and_does_not_look_finished(workspace):
     def terminate(item):
-        if isinstance(item, BatchLoss) and item.step == 5:
+        if item.of_batch and item.step == 5:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Cancelled) as stopped:
@@ -154,13 +156,13 @@ def test_a_terminated_process_keeps_what_was_learned_and_does_not_look_finished(
 
 
 def test_a_stopped_run_goes_on_where_it_was(workspace):
-    listener = Listener(stop_when=lambda item: isinstance(item, EpochLosses))
+    listener = Listener(stop_when=lambda item: not item.of_batch)
     with pytest.raises(Cancelled) as stopped:
         run(quick(), workspace, listener.progress)
     last = stopped.value.kept.run.checkpoints / "last.ckpt"
     resumed = Listener()
     result = run(changed(quick(), "ckpt_path", str(last)), workspace, resumed.progress)
-    assert [item.step for item in resumed.items if isinstance(item, BatchLoss)] == [4, 5, 6]
+    assert [item.step for item in resumed.items if item.of_batch] == [4, 5, 6]
     assert result.run.number == 1
     whole = run(quick("whole"), workspace, Progress())
     one, other = (load_checkpoint(r.run.checkpoints / "last.ckpt")[1].state_dict() for r in (result, whole))
@@ -181,7 +183,7 @@ def test_the_last_checkpoint_is_of_the_last_epoch_and_the_best_of_the_best(works
     monkeypatch.undo()
     listener = Listener()
     run(longer, workspace, listener.progress)
-    assert [item.step for item in listener.items if isinstance(item, BatchLoss)] == [7, 8]
+    assert [item.step for item in listener.items if item.of_batch] == [7, 8]
 
 
 def _judged(ours, losses):
@@ -226,9 +228,25 @@ def test_without_validation_the_training_loss_chooses(workspace):
     listener = Listener()
     settings = changed(quick(), "data.init_args.validate", [])
     result = run(settings, workspace, listener.progress)
-    epochs = [item for item in listener.items if isinstance(item, EpochLosses)]
-    assert [losses.validation_loss for losses in epochs] == [None, None]
-    assert result.best_loss == min(losses.train_loss for losses in epochs)
+    epochs = [item for item in listener.items if not item.of_batch]
+    assert not any("loss/validate" in said.values for said in epochs)
+    assert result.best_loss == min(said.values["loss/train_epoch"] for said in epochs)
+
+
+def test_any_scalar_chooses_the_epoch(workspace):
+    listener = Listener()
+    settings = changed(changed(quick(epochs=4), "monitor", "pearson/Nuclei"), "mode", "max")
+    result = run(settings, workspace, listener.progress)
+    epochs = [item for item in listener.items if not item.of_batch]
+    best = max(epochs, key=lambda said: said.values["pearson/Nuclei"])
+    assert load_checkpoint(result.run.best)[0].training["steps"] == best.step
+    assert "The epoch of the highest pearson/Nuclei is the model." in result.remarks
+    assert (TrainSettings.load(result.run.config).monitor, TrainSettings.load(result.run.config).mode) == (
+        "pearson/Nuclei",
+        "max",
+    )
+    with pytest.raises(SettingsError, match=r"'pearson/Nucleus'.*choose one of loss/.*lr"):
+        run(changed(quick(epochs=1), "monitor", "pearson/Nucleus"), workspace, Progress())
 
 
 def test_other_networks_losses_optimizers_and_schedules_are_named_by_their_paths(workspace):
@@ -252,7 +270,7 @@ def test_other_networks_losses_optimizers_and_schedules_are_named_by_their_paths
     result = run(changed(settings, "model.init_args.schedule", schedule), workspace, listener.progress)
     assert result.spec.stride == (1, 16, 16)
     assert result.spec.config["class_path"] == "monai.networks.nets.BasicUNet"
-    rates = [item.lr for item in listener.items if isinstance(item, EpochLosses)]
+    rates = [item.values["lr"] for item in listener.items if not item.of_batch]
     assert rates[0] / rates[1] == pytest.approx(2)
     load_checkpoint(result.checkpoint)
 
@@ -295,7 +313,7 @@ def test_pixels_that_are_not_numbers_are_left_out_of_the_loss(workspace):
     write_plate(workspace.datasets / "2026_01_01_broken.zarr", broken)
     listener = Listener()
     result = run(quick(dataset="broken", batches_per_epoch=8), workspace, listener.progress)
-    assert all(math.isfinite(item.loss) for item in listener.items if isinstance(item, BatchLoss))
+    assert all(math.isfinite(item.values["loss/train_step"]) for item in listener.items if item.of_batch)
     assert math.isfinite(result.best_loss)
     assert all(torch.isfinite(value).all() for value in load_checkpoint(result.checkpoint)[1].state_dict().values())
 

@@ -1,8 +1,8 @@
 """A session is what a script or a window holds: workspace, open position, channel choice, model and jobs."""
 
+from napari_vstain.core.session.curves import Curves, Series
 from napari_vstain.core.session.last_model import recall_model, remember_model
 from napari_vstain.core.session.live import Caveat, Engaged, Live, Said, Spacing
-from napari_vstain.core.session.losses import Losses, Series
 from napari_vstain.core.session.matching import OpenImage, Role, match_sources
 from napari_vstain.core.session.open_models import Model, PredictorCache, chosen_model, load_model, runs_of
 from napari_vstain.core.session.opening import Opened, guess_roles, open_path, registered, registered_name
@@ -11,10 +11,10 @@ from napari_vstain.core.session.session_jobs import JobKind, stop_jobs
 
 __all__ = [
     "Caveat",
+    "Curves",
     "Engaged",
     "JobKind",
     "Live",
-    "Losses",
     "Model",
     "OpenImage",
     "Opened",

@@ -12,9 +12,9 @@ from napari_vstain.core.experiments import Run
 from napari_vstain.core.jobs import Job
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.session.choices import Choices
+from napari_vstain.core.session.curves import Curves
 from napari_vstain.core.session.last_model import remember_model
 from napari_vstain.core.session.live import Live, Said, Spacing
-from napari_vstain.core.session.losses import Losses
 from napari_vstain.core.session.open_models import PredictorCache, chosen_model
 from napari_vstain.core.session.opening import registered
 from napari_vstain.core.session.session_jobs import JobKind, Jobs
@@ -68,7 +68,7 @@ class Session(Choices):
                 return training.run(settings, workspace, progress)
 
         asked = {"experiment": experiment, "split": split, "workspace": workspace, "dataset": dataset.name, **options}
-        return self.start(train, f"Training {experiment}", kind=JobKind.TRAIN, asked=asked, record=Losses())
+        return self.start(train, f"Training {experiment}", kind=JobKind.TRAIN, asked=asked, record=Curves())
 
     def resume(self, run: Run) -> Job[TrainResult]:
         """Go on with a training that was interrupted, in its own folder and with its own settings."""
@@ -81,7 +81,7 @@ class Session(Choices):
             return training.run(training.TrainSettings.parse(own), workspace, progress)
 
         asked = {"experiment": run.experiment.name, "run": run, "workspace": workspace}
-        return self.start(resume, f"Going on with {run.label}", kind=JobKind.TRAIN, asked=asked, record=Losses())
+        return self.start(resume, f"Going on with {run.label}", kind=JobKind.TRAIN, asked=asked, record=Curves())
 
     def predict(self, positions: Sequence[str], **options: Any) -> Job[PredictResult]:
         """Predict whole positions into the workspace's store; `options` are those of `PredictSettings`."""

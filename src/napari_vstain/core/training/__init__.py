@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 from napari_vstain.core.lazy import lazily
-from napari_vstain.core.training.results import BatchLoss, EpochLosses, TrainResult
+from napari_vstain.core.training.results import Scalars, TrainResult
 from napari_vstain.core.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from napari_vstain.core.training.stage import run
 
-__all__ = ["BatchLoss", "EpochLosses", "TrainResult", "TrainSettings", "run"]
+__all__ = ["Scalars", "TrainResult", "TrainSettings", "run"]
 
 __getattr__ = lazily(__name__, {"run": "core.training.stage"})

@@ -1,7 +1,7 @@
 """Lightning's Trainer as our settings ask for it: what it refuses is one sentence, said before anything is written."""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from napari_vstain.core.errors import SettingsError, VstainError
 from napari_vstain.core.experiments import Run
 from napari_vstain.core.training.data import PatchDataModule
-from napari_vstain.core.training.module import TRAIN_LOSS, VALIDATION_LOSS, StainingModule
+from napari_vstain.core.training.module import StainingModule
 from napari_vstain.core.training.parsing import Parts
 from napari_vstain.core.training.reporting import AtomicCheckpointIO, Reporter
 
@@ -20,8 +20,12 @@ _REFUSALS = (MisconfigurationException, ValueError, TypeError, RuntimeError, Key
 """What Lightning, torch and classes named by their import path raise for a value that they do not take."""
 
 
-def make_trainer(parts: Parts, data: PatchDataModule, run: Run, reporter: Reporter) -> Trainer:
+def make_trainer(
+    parts: Parts, data: PatchDataModule, run: Run, reporter: Reporter, mode: Literal["min", "max"] = "min"
+) -> Trainer:
     """Return a Trainer that logs and saves in the folder of `run`, which need not exist yet.
+
+    The best epoch is the one with the least of what the reporter monitors, or the most.
 
     Raises
     ------
@@ -32,8 +36,8 @@ def make_trainer(parts: Parts, data: PatchDataModule, run: Run, reporter: Report
     given |= {"num_sanity_val_steps": 0} | ({} if data.validation else {"limit_val_batches": 0})
     if given.get("devices") == "auto":
         given["devices"] = 1
-    watched = VALIDATION_LOSS if data.validation else f"{TRAIN_LOSS}_epoch"
-    best, last = _saver(run, run.best, watched), _saver(run, run.last, None)  # Lightning's save_last repeats the best
+    best = _saver(run, run.best, reporter.monitor, mode)
+    last = _saver(run, run.last, None)  # Lightning's save_last repeats the best
     place: dict[str, Any] = {"save_dir": run.experiment.models, "name": run.experiment.logs.name, "version": run.number}
     theirs = parts.trainer.get("logger")
     extra = [theirs] if theirs and not isinstance(theirs, (bool, list)) else theirs if isinstance(theirs, list) else []
@@ -84,12 +88,13 @@ def _sentence(error: Exception) -> str:
     return (first[:1].lower() + first[1:])[:200] or type(error).__name__
 
 
-def _saver(run: Run, path: Any, monitor: str | None) -> ModelCheckpoint:
-    """Return what saves the epoch with the lowest `monitor`, or the newest one when nothing is monitored."""
+def _saver(run: Run, path: Any, monitor: str | None, mode: Literal["min", "max"] = "min") -> ModelCheckpoint:
+    """Return what saves the epoch with the least or most of `monitor`, or the newest one when nothing is monitored."""
     return ModelCheckpoint(
         run.checkpoints,
         path.stem,
         monitor=monitor,
+        mode=mode,
         enable_version_counter=False,
         save_on_exception=False,
         save_on_train_epoch_end=True,

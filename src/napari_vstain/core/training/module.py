@@ -13,9 +13,11 @@ from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.training.correlation import Correlation
 from napari_vstain.core.training.objective import loss_of
 from napari_vstain.core.training.patch_loader import Batch
+from napari_vstain.core.training.results import TRAIN_LOSS, VALIDATION_LOSS
 from napari_vstain.core.training.schedules import WarmupCosine
 
-TRAIN_LOSS, VALIDATION_LOSS = "loss/train", "loss/validate"
+_LOSS = "loss/train"
+"""Logged by batch and by epoch, which Lightning tells apart as `BATCH_LOSS` and `TRAIN_LOSS`."""
 
 
 class StainingModule(LightningModule):
@@ -56,7 +58,7 @@ class StainingModule(LightningModule):
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """Return the loss of a batch."""
         loss = self._loss(*self._predicted(batch))
-        self.log(TRAIN_LOSS, loss, on_step=True, on_epoch=True, batch_size=len(batch["source"]))
+        self.log(_LOSS, loss, on_step=True, on_epoch=True, batch_size=len(batch["source"]))
         return loss
 
     def validation_step(self, batch: Batch, _index: int) -> None:
@@ -82,7 +84,7 @@ class StainingModule(LightningModule):
         if isinstance(schedule, WarmupCosine) and schedule.total_steps is None:
             schedule.total_steps = int(self.trainer.estimated_stepping_batches)
         interval = "step" if hasattr(schedule, "total_steps") else "epoch"
-        watched = VALIDATION_LOSS if self.trainer.enable_validation else f"{TRAIN_LOSS}_epoch"
+        watched = VALIDATION_LOSS if self.trainer.enable_validation else TRAIN_LOSS
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": interval, "monitor": watched},

@@ -14,21 +14,25 @@ from napari_vstain.core.experiments import Run
 from napari_vstain.core.files import atomically
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.run_status import RunState, StatusWriter, check_there
-from napari_vstain.core.training.module import TRAIN_LOSS, VALIDATION_LOSS
-from napari_vstain.core.training.results import BatchLoss, EpochLosses
+from napari_vstain.core.training.results import BATCH_LOSS, TRAIN_LOSS, VALIDATION_LOSS, Scalars
 
 
 class Reporter(Callback):
     """Tells `progress` of every batch and epoch, and raises Cancelled when its token says so.
 
     On the way out of a fit that stops early, it saves ``last.ckpt``.
+
+    Parameters
+    ----------
+    monitor : str
+        The scalar that chooses the epoch to predict with: a training that logs none of that name is refused.
     """
 
     run: Run
     status: StatusWriter
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(self, progress: Progress, monitor: str) -> None:
+        self.progress, self.monitor = progress, monitor
         self.batches = 0
         """Learned from in this process."""
         self.epochs = 0
@@ -77,7 +81,7 @@ class Reporter(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Report the loss of a batch."""
+        """Report the scalars of a batch."""
         self.batches += 1
         check_there(self.run.folder)
         loss = float(outputs["loss"])
@@ -86,7 +90,7 @@ class Reporter(Callback):
             raise SettingsError("training loss", None, rule, "lower the learning rate, or look at the images")
         batches = float(trainer.num_training_batches)
         epoch = trainer.current_epoch + (batch_idx + 1) / batches if isfinite(batches) else None
-        self.progress.produce(BatchLoss(trainer.global_step, loss, epoch))
+        self.progress.produce(Scalars(trainer.global_step, epoch, {BATCH_LOSS: loss}))
         self.progress.advance(message=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, loss {loss:.3f}")
 
     def on_validation_batch_start(
@@ -96,20 +100,21 @@ class Reporter(Callback):
         self.progress.check()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the losses of an epoch; its validation is done by now."""
-        metrics = trainer.callback_metrics
-        train, validation = metrics.get(f"{TRAIN_LOSS}_epoch"), metrics.get(VALIDATION_LOSS)
-        losses = EpochLosses(
-            trainer.current_epoch,
-            trainer.global_step,
-            nan if train is None else float(train),
-            None if validation is None else float(validation),
-            float(trainer.optimizers[0].param_groups[0]["lr"]),
-        )
+        """Report the scalars of an epoch; its validation is done by now.
+
+        Raises
+        ------
+        SettingsError
+            When the scalar that is to choose the epoch is not among them, though the validation was.
+        """
+        values = _of_epoch(trainer)
+        if self.monitor not in values and (VALIDATION_LOSS in values or not trainer.enable_validation):
+            rule = "is nothing that this training says"
+            raise SettingsError("monitor", self.monitor, rule, f"choose one of {', '.join(values)}")
         self.epochs = trainer.current_epoch + 1
-        judged = losses.train_loss if losses.validation_loss is None else losses.validation_loss
+        judged = values.get(VALIDATION_LOSS, values.get(TRAIN_LOSS, nan))
         self.best_loss = judged if not judged >= self.best_loss else self.best_loss
-        self.progress.produce(losses)
+        self.progress.produce(Scalars(trainer.global_step, self.epochs, values))
         self.status.say(epochs=self.epochs, best_loss=self.best_loss)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -117,6 +122,23 @@ class Reporter(Callback):
         check_there(self.run.folder)
         if self.batches and trainer.is_global_zero:
             trainer.save_checkpoint(self.run.last)
+
+
+def _of_epoch(trainer: Trainer) -> dict[str, float]:
+    """Return all that was logged of an epoch, and each optimizer's learning rate.
+
+    Lightning knows what is logged by batch and by epoch under three names, of which the one of the epoch is kept.
+    """
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    values = {
+        name: value
+        for name, value in logged.items()
+        if not name.endswith("_step") and not (f"{name}_step" in logged or f"{name}_epoch" in logged)
+    }
+    several = len(trainer.optimizers) > 1
+    for index, optimizer in enumerate(trainer.optimizers):
+        values[f"lr/{index}" if several else "lr"] = float(optimizer.param_groups[0]["lr"])
+    return values
 
 
 def _batches_left(trainer: Trainer) -> float:

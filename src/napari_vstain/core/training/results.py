@@ -1,5 +1,6 @@
 """What a training hands out while it runs and when it ends."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,30 +9,30 @@ from napari_vstain.core.left_out import LeftOut, outcome
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.models.split import Split
 
-
-@dataclass(frozen=True)
-class BatchLoss:
-    """The loss of one batch."""
-
-    step: int
-    """Batches learned from, this one included."""
-    loss: float
-    epoch: float | None = None
-    """Epochs learned, this batch included; None where it is not known how many batches make an epoch."""
+BATCH_LOSS, TRAIN_LOSS, VALIDATION_LOSS = "loss/train_step", "loss/train_epoch", "loss/validate"
+"""What a loss is called in events, logs and TensorBoard: of one batch, and the means of an epoch."""
+BY_BATCH = "_step"
+"""What the name of a scalar ends with that is said after every batch; Lightning appends it."""
 
 
 @dataclass(frozen=True)
-class EpochLosses:
-    """The losses of one epoch."""
+class Scalars:
+    """Named numbers that a training says: after each batch those of the batch, after each epoch those of the epoch.
 
-    epoch: int
-    """Counted from 0."""
+    What stands before the first ``/`` of a name says which are of one kind, and can be drawn together.
+    """
+
     step: int
-    train_loss: float
-    validation_loss: float | None
-    """None when no position is kept for validation."""
-    lr: float
-    """Learning rate at the end of the epoch."""
+    """Batches learned from so far."""
+    epoch: float | None
+    """Epochs learned so far, a part of one after a batch; None where it is not known how many batches make one."""
+    values: Mapping[str, float]
+    """NaN where one could not be computed."""
+
+    @property
+    def of_batch(self) -> bool:
+        """Whether these are of one batch, and not of a whole epoch."""
+        return any(name.endswith(BY_BATCH) for name in self.values)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class TrainResult:
 
     run: Run
     checkpoint: Path
-    """The one to predict with: of the lowest validation loss, else the last."""
+    """The one to predict with: of the epoch that the monitored scalar chose, else the last."""
     spec: ModelSpec
     epochs: int
     """Epochs that were finished."""

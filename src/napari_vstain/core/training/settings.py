@@ -1,7 +1,7 @@
 """The settings of a training are the file that LightningCLI reads, and the name of the experiment."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -11,13 +11,16 @@ from napari_vstain.core.training.patch_settings import USUAL_STRIDE, PatchSettin
 MODULE = "napari_vstain.core.training.module.StainingModule"
 DATA = "napari_vstain.core.training.data.PatchDataModule"
 DEFAULT_PRESET = "unet"
+_OURS = ("experiment", "threads", "strict", "monitor", "mode", "ckpt_path", "resume")
+"""What LightningCLI does not know."""
 
 
 class TrainSettings(Settings):
     """A LightningCLI file, with the experiment that the run belongs to.
 
     Networks, losses, optimizers, schedules and callbacks are named by their import paths, as ``class_path`` and
-    ``init_args``. The file without `experiment`, `threads`, `strict` and `resume` works with plain LightningCLI.
+    ``init_args``. The file without `experiment`, `threads`, `strict`, `monitor`, `mode` and `resume` works with plain
+    LightningCLI.
     """
 
     experiment: str = Field(title="Experiment", description="The folder under models/ that the run goes to.")
@@ -34,6 +37,15 @@ class TrainSettings(Settings):
     data: dict[str, Any] = Field(title="Data", description="The LightningDataModule: its class_path and init_args.")
     strict: bool = Field(
         False, title="Strict", description="Refuse a position that cannot be used, instead of leaving it out."
+    )
+    monitor: str = Field(
+        "",
+        title="Monitor",
+        description="The scalar that chooses the epoch to predict with, as it is called in the log: loss/validate, "
+        "pearson/<target>, …; when empty the validation loss, or without validation the training loss.",
+    )
+    mode: Literal["min", "max"] = Field(
+        "min", title="Mode", description="Whether the least or the most of what is monitored is the best."
     )
     ckpt_path: str | None = Field(
         None, title="Resume from", description="A checkpoint of an earlier run to go on from, weights and optimizer."
@@ -106,7 +118,7 @@ class TrainSettings(Settings):
 
     def lightning(self) -> dict[str, Any]:
         """Return the file as plain LightningCLI reads it."""
-        return self.model_dump(mode="json", exclude={"experiment", "threads", "strict", "ckpt_path", "resume"})
+        return self.model_dump(mode="json", exclude=set(_OURS))
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Literal
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -27,11 +28,12 @@ from napari_vstain.core.training.module import StainingModule
 from napari_vstain.core.training.parsing import Parts, build
 from napari_vstain.core.training.reporting import Reporter
 from napari_vstain.core.training.resolved import resolved, with_seed
-from napari_vstain.core.training.results import TrainResult
+from napari_vstain.core.training.results import TRAIN_LOSS, VALIDATION_LOSS, TrainResult
 from napari_vstain.core.training.resuming import check_epochs_left, how_to_go_on, resumable, take_over
 from napari_vstain.core.training.settings import TrainSettings
 from napari_vstain.core.workspace import Workspace
 
+_MOST = {"min": "lowest", "max": "highest"}
 _LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning")
 
 
@@ -43,8 +45,8 @@ def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> Tr
     The run's folder holds Lightning's logs, ``checkpoints/best.ckpt`` and ``last.ckpt``, and ``status.json``, which
     says what became of it; the settings, all that was chosen filled in, are saved beside it as
     ``training_config<N>.yml``, and as plain LightningCLI reads them in the folder's ``config.yaml``. A run that fails
-    before its first batch leaves nothing. `progress` is told of every batch, and produces `BatchLoss` and
-    `EpochLosses`.
+    before its first batch leaves nothing. `progress` is told of every batch, and produces `Scalars` after each batch
+    and each epoch.
 
     Raises
     ------
@@ -74,11 +76,13 @@ def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> Tr
             check_epochs_left(start, parts.trainer)
         check_writable(experiment.models)
         _tidy(experiment, resumed, progress)
-        reporter = Reporter(progress)
-        run, trainer = _begin(parts, data, experiment, reporter, resumed)
+        reporter = Reporter(progress, settings.monitor or (VALIDATION_LOSS if data.validation else TRAIN_LOSS))
+        run, trainer = _begin(parts, data, experiment, reporter, resumed, settings.mode)
         model.spec = _in_run(spec, run)
         try:
             _save_settings(resolved(settings, data, torch.get_num_threads()), run, str(data.dataset.path))
+            if settings.monitor:
+                data.notes += (f"The epoch of the {_MOST[settings.mode]} {settings.monitor} is the model.",)
             return _fit(model, data, trainer, run, reporter, start)
         except MisconfigurationException as error:
             raise refused(parts, error) from error
@@ -88,19 +92,24 @@ def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> Tr
 
 
 def _begin(
-    parts: Parts, data: PatchDataModule, experiment: Experiment, reporter: Reporter, resumed: Run | None
+    parts: Parts,
+    data: PatchDataModule,
+    experiment: Experiment,
+    reporter: Reporter,
+    resumed: Run | None,
+    mode: Literal["min", "max"],
 ) -> tuple[Run, Trainer]:
     """Return the run and its Trainer, which is built before the run's folder is made."""
     limit = parts.trainer.get("max_epochs")
     asked = None if limit in (None, -1) else int(limit)
     status = RunStatus(RunState.RUNNING, epochs_asked=asked, owner=str(Owner.me()))
     if resumed is not None:
-        trainer = make_trainer(parts, data, resumed, reporter)
+        trainer = make_trainer(parts, data, resumed, reporter, mode)
         reporter.writes(resumed, take_over(resumed, status))
         return resumed, trainer
     while True:
         run = experiment.next_run()
-        trainer = make_trainer(parts, data, run, reporter)
+        trainer = make_trainer(parts, data, run, reporter, mode)
         if experiment.claim(run, status):
             reporter.writes(run, StatusWriter(run.folder, status))
             return run, trainer

@@ -1,10 +1,12 @@
-"""The losses of a training as it goes on, kept for whoever looks at them, also from the middle of it."""
+"""The scalars of a training as it goes on, kept for whoever looks at them, also from the middle of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_vstain.core.training.results import Scalars
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,17 +40,19 @@ class Series:
         return self._count
 
 
-class Losses:
-    """Batch, training and validation loss against the epoch; a job's `Record`."""
+class Curves:
+    """Every scalar of a training against the epoch, by name; a job's `Record`."""
 
     def __init__(self) -> None:
-        self.series = {name: Series() for name in ("batch", "training", "validation")}
+        self._series: dict[str, Series] = {}
+
+    @property
+    def series(self) -> dict[str, Series]:
+        """The curves that there are by now, in the order in which they began."""
+        return dict(self._series)  # the thread of the training may begin another one meanwhile
 
     def take(self, item: Any) -> None:
-        """Keep what a training produced: the loss of a batch, or the losses of an epoch."""
-        if hasattr(item, "train_loss"):
-            self.series["training"].add(item.epoch + 1, item.train_loss)
-            if item.validation_loss is not None:
-                self.series["validation"].add(item.epoch + 1, item.validation_loss)
-        elif hasattr(item, "loss") and item.epoch is not None:
-            self.series["batch"].add(item.epoch, item.loss)
+        """Keep the scalars that a training produced; where no epoch is known there is nothing to draw them against."""
+        if isinstance(item, Scalars) and item.epoch is not None:
+            for name, value in item.values.items():
+                self._series.setdefault(name, Series()).add(item.epoch, value)
