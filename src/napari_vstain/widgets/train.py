@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QFormLayout, QLineEdit, QPushButton, QSpinBox
 
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.jobs import FinishReason, Job, JobState, JobStatus
-from napari_vstain.core.session import JobKind, Losses
+from napari_vstain.core.session import Curves, JobKind
 from napari_vstain.core.settings import Settings
 from napari_vstain.core.training.settings import TrainSettings
 from napari_vstain.core.workspace import checked_name, dated
@@ -74,7 +74,7 @@ class TrainSection(Section):
         """Show the training: what it was asked, frozen, and its losses from the first on."""
         self._show_asked(job.asked)
         self._freeze(True)
-        if isinstance(job.record, Losses):
+        if isinstance(job.record, Curves):
             self.plot.show_losses(job.record)
         self.result.setText("Starting… the first time this takes some seconds.")
         self.result.setToolTip("")
