@@ -76,6 +76,9 @@ def test_a_training_is_run_again_to_the_same_weights(study: Workspace) -> None:
     assert made.keys() == before.keys()
     for name, value in before.items():
         torch.testing.assert_close(made[name], value, rtol=1e-4, atol=1e-5)
+    config, plain = again.run.config.read_text(), (again.run.folder / "config.yaml").read_text()
+    for text in (config, plain, read_checkpoint(again.run.last)["vstain"]):  # what is written now names what stays
+        assert "napari_vstain.nn." in text and "napari_vstain.core" not in text
 
 
 def test_a_training_is_gone_on_with(study: Workspace) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from napari_vstain.core.errors import SettingsError
+from napari_vstain.core.import_paths import stable_paths
 from napari_vstain.core.yaml_text import MOST_LEVELS, load_yaml
 
 CLASS, ARGUMENTS = "class_path", "init_args"
@@ -20,7 +21,7 @@ def merged(below: Any, above: Any) -> Any:
         return [merged(item, above[str(index)]) if str(index) in above else item for index, item in enumerate(below)]
     if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
         return above
-    if CLASS in above and below.get(CLASS, above[CLASS]) != above[CLASS]:
+    if CLASS in above and stable_paths(below.get(CLASS, above[CLASS])) != stable_paths(above[CLASS]):
         below = {}
     kept = {key: merged(item, above[key]) if key in above else item for key, item in below.items()}
     return {**kept, **{key: item for key, item in above.items() if key not in kept}}

@@ -13,6 +13,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 
 from napari_vstain.core.errors import ModelError
 from napari_vstain.core.files import reading
+from napari_vstain.core.import_paths import stable_path
 from napari_vstain.core.models.files.allowed import allow, allowed_file, allowed_packages, class_paths
 
 KNOWN_PACKAGES = ("napari_vstain", "torch.nn", "monai")
@@ -108,7 +109,7 @@ def _check_text(value: str) -> None:
 def network_config(network: nn.Module, **init_args: Any) -> dict[str, Any]:
     """Return the mapping from which `build_network` makes a network of this class."""
     kind = type(network)
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": init_args}
+    return {"class_path": stable_path(f"{kind.__module__}.{kind.__qualname__}"), "init_args": init_args}
 
 
 def _sketched(config: Mapping[str, Any], trusted: bool, allowed: Sequence[str]) -> nn.Module | None:
@@ -173,7 +174,7 @@ def network_class(path: str, packages: Sequence[str] | None = None) -> type[nn.M
     """
     if packages is not None and not _within(path, packages):
         raise _forbidden(path, packages)
-    module, _, name = path.rpartition(".")
+    module, _, name = stable_path(path).rpartition(".")
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:

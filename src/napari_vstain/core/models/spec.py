@@ -1,6 +1,5 @@
 """What a model says of itself: all that a checkpoint, an ONNX file, a dock and a model card exchange."""
 
-import hashlib
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path
@@ -11,6 +10,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from napari_vstain.core.arrays import ZYX
 from napari_vstain.core.errors import ChannelError, ModelError, NormalizationError
 from napari_vstain.core.files import plainly
+from napari_vstain.core.import_paths import stable_paths
+from napari_vstain.core.models.fingerprint import fingerprint_of
 from napari_vstain.core.settings import Settings
 
 SCHEMA_VERSION = 1
@@ -26,8 +27,6 @@ _NAMES = {
     "p99_p1": "a 1-99 % range",
 }  # fmt: skip
 _MOST_STRIDE, _MOST_HALO, _MOST_SCALE = 1024, 2**14, 64
-_LATER_FIELDS = ("size_step", "exact_step", "target_scale")
-"""Fields that a fingerprint leaves out at their defaults, so that predictions made before they came keep theirs."""
 
 
 class Dimensions(StrEnum):
@@ -171,7 +170,7 @@ class ModelSpec(Settings):
     novelty: dict[str, Any] = Field(default_factory=dict)
     """What is known of how inputs may look: the calibrated score of `core.inference.trust`."""
     config: dict[str, Any] = Field(default_factory=dict)
-    """The network: ``{class_path, init_args}``."""
+    """The network: ``{class_path, init_args}``; classes of ours by their paths in `napari_vstain.nn`."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Where the model comes from: experiment, run, dataset, positions of each split, epochs, metrics."""
     versions: dict[str, str] = Field(default_factory=dict)
@@ -184,10 +183,7 @@ class ModelSpec(Settings):
     @property
     def fingerprint(self) -> str:
         """A digest of the weights and of everything that changes a prediction; 16 hex digits."""
-        ignored = {"name", "novelty", "training", "versions", "schema_version"}
-        ignored |= {name for name in _LATER_FIELDS if getattr(self, name) == type(self).model_fields[name].default}
-        text = self.model_dump_json(exclude=ignored)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return fingerprint_of(self)
 
     def source_offset_and_divisor(self, channel: str) -> tuple[float, float]:
         """Return the training dataset's ``(offset, divisor)`` of a source channel."""
@@ -230,6 +226,11 @@ class ModelSpec(Settings):
         if max(self.stride) > _MOST_STRIDE or max(self.halo) > _MOST_HALO or self.z_window > _MOST_STRIDE:
             raise ValueError(f"a stride of {self.stride}, a halo of {self.halo} px or a window is beyond every network")
         return self
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _as_files_name_it(cls, value: Any) -> Any:
+        return stable_paths(value)
 
     @field_validator("sources", "outputs")
     @classmethod

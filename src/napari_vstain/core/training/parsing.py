@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from napari_vstain.core.errors import ModelError, SettingsError, VstainError
+from napari_vstain.core.import_paths import stable_paths
 from napari_vstain.core.models.networks import network_class
 from napari_vstain.core.training.settings import TrainSettings
 
@@ -65,7 +66,7 @@ def build(settings: TrainSettings) -> Parts:
         raise
     except (ArgumentError, *_BUILDING) as error:
         raise _complaint(str(error)) from error
-    return Parts(_plain(config), dict(made.trainer), made.model, made.data)
+    return Parts(stable_paths(_plain(config)), dict(made.trainer), made.model, made.data)
 
 
 def _with_channels(values: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from napari_vstain.core.import_paths import stable_paths
 from napari_vstain.core.settings import PRESET, Settings, resolve
 from napari_vstain.core.training.patch_settings import USUAL_STRIDE, PatchSettings
 
-MODULE = "napari_vstain.core.training.module.StainingModule"
-DATA = "napari_vstain.core.training.data.PatchDataModule"
 DEFAULT_PRESET = "unet"
 _OURS = ("experiment", "threads", "strict", "monitor", "mode", "ckpt_path", "resume")
 """What LightningCLI does not know."""
@@ -53,6 +52,12 @@ class TrainSettings(Settings):
     resume: str = Field(
         "", title="Resume", description="Run of the experiment to go on with, from where it was stopped or killed."
     )
+
+    @field_validator("trainer", "model", "data", mode="before")
+    @classmethod
+    def _as_files_name_them(cls, value: Any) -> Any:
+        """Files of before name our classes by paths that moved; what is saved again bears the stable ones."""
+        return stable_paths(value)
 
     @classmethod
     def quick(
