@@ -29,7 +29,7 @@ from napari_vstain.core.engines.devices import cpu_threads
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.inference.loading import load_predictor
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.streaming import Stream, TileDone
+from napari_vstain.core.inference.streaming import Stream, StreamRequest, TileDone
 from napari_vstain.core.jobs import EventKind, FinishReason, Job
 from napari_vstain.core.tiling.padding import reflect_pad
 from napari_vstain.core.tiling.tile_queue import Area
@@ -152,7 +152,7 @@ def streaming(model: Model, size: int, n: int) -> None:
     firsts, stops = [], []
     for _ in range(n):
         began = perf_counter()
-        job = Job(Stream(image, predictor, Area(y=middle, x=middle)), "predict")
+        job = Job(Stream(StreamRequest(image, Area(y=middle, x=middle)), predictor), "predict")
         queue = job.subscribe()
         job.start()
         _wait_for_tiles(queue, 1)

@@ -189,10 +189,11 @@ def unseen(desk: Any, image: Any) -> Any:
     """Start a prediction that no layer shows."""
     import numpy as np
 
-    from napari_vstain.core.tiling.tile_queue import Area
+    from napari_vstain.core.inference.image_source import ChannelStack
+    from napari_vstain.core.inference.streaming import StreamRequest
 
     outputs = {"stain": np.zeros((1, 1, 1, *image.shape), np.float32)}
-    return desk.session.stream([image], "YX", outputs, Area(), Area())
+    return desk.session.stream(StreamRequest(ChannelStack([image], "YX"), outputs=outputs))
 
 
 def turn_until(condition: Callable[[], bool], patience_s: float) -> None:

@@ -7,7 +7,8 @@ from weakref import ref
 from qtpy.QtCore import QObject, QTimer
 
 from napari_vstain.core.inference.augment import Augmentation, uncertainties
-from napari_vstain.core.inference.streaming import TileDone
+from napari_vstain.core.inference.image_source import ChannelStack
+from napari_vstain.core.inference.streaming import StreamRequest, TileDone
 from napari_vstain.core.jobs import Job, JobStatus
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.session import Live, Session
@@ -41,7 +42,7 @@ class Painting(QObject):
         viewer.layers.events.removed.connect(self._removed)
 
     def start(self, images: Sequence[Any], scope: Scope, options: Mapping[str, Any], **how: Any) -> Job[Any]:
-        """Predict open images; `how` is what `Session.stream` takes besides.
+        """Predict open images; `how` is what a `StreamRequest` says besides.
 
         Raises
         ------
@@ -53,13 +54,15 @@ class Painting(QObject):
         view = Area(*seen(viewer, image, axes))
         where = view if scope == "view" else Area(*drawn(viewer, image)) if scope == "region" else Area()
         model = session.open_model
-        canvases = self._predictions.canvases(model.name, augmented(model.spec, options), images)
         arrays = [full_resolution(layer) for layer in images]
+        stack = ChannelStack(arrays, axes)
+        canvases = self._predictions.canvases(model.name, augmented(model.spec, options), images)
         canvases.clear(where, (sorted(options.items()), sorted(how.items()), [id(array) for array in arrays]))
         self._images, self.canvases = tuple(images), canvases
         canvases.ask()
-        title = canvases.subject.place[1] or image.name
-        live = session.stream(arrays, axes, canvases.outputs, view, where, title=title, **how, **options)
+        request = StreamRequest(stack, view, where, canvases.outputs, options.get("tile_px"), **how)
+        loading = {name: value for name, value in options.items() if name != "tile_px"}
+        live = session.stream(request, title=canvases.subject.place[1] or image.name, **loading)
         self._live = live
 
         def finish(status: JobStatus) -> None:

@@ -10,7 +10,7 @@ from napari_vstain.core.errors import TilingError
 from napari_vstain.core.inference import PredictSettings, run
 from napari_vstain.core.inference.approximation import TOLERANCE, measured_halo
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.streaming import Stream
+from napari_vstain.core.inference.streaming import Stream, StreamRequest
 from napari_vstain.core.progress import Progress
 
 from .networks import TinyUNet, TorchEngine, noise, relative_rms, spec_of
@@ -111,7 +111,7 @@ def test_an_image_that_does_not_fit_whole_is_blended_instead():
     assert predictor.most_px is not None
     assert predictor.plan((1, 900, 900)).margin
     assert 0 < relative_rms(blended, across().predict(image)["stain"]) < 0.3
-    streamed = Stream(image, across(fits=800**2))(Progress())["stain"]
+    streamed = Stream(StreamRequest(image), across(fits=800**2))(Progress())["stain"]
     np.testing.assert_allclose(streamed, blended, rtol=0, atol=1e-6)
 
 

@@ -10,7 +10,7 @@ from napari_vstain.core.errors import ModelError
 from napari_vstain.core.inference.image_source import ChannelStack
 from napari_vstain.core.inference.lazy_prediction import predict_lazy
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.streaming import Stream, TileDone
+from napari_vstain.core.inference.streaming import Stream, StreamRequest, TileDone
 from napari_vstain.core.models.spec import OutputSpec
 from napari_vstain.core.progress import Progress
 
@@ -36,7 +36,7 @@ class Areas:
 def test_chunks_and_values_are_those_of_the_stream(shape):
     image, predictor, sink = noise(shape), predictor_of(), Areas()
     lazy = predict_lazy(da.from_array(image, chunks=50), predictor, tile_px=64, z=1)
-    stream = Stream(image, predictor, tile_px=64)
+    stream = Stream(StreamRequest(image, tile_px=64), predictor)
     outputs = stream(Progress(sink=sink))
     assert lazy.shape == image.shape
     assert lazy.dtype == np.float32

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from napari_vstain.core.inference.image_source import ChannelStack
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.streaming import Area, Stream, TileDone, Unlike, predict_stream
+from napari_vstain.core.inference.streaming import Area, Stream, StreamRequest, TileDone, Unlike, predict_stream
 from napari_vstain.core.jobs import Job
 from napari_vstain.core.novelty import calibrate
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
@@ -54,7 +54,9 @@ def test_every_pixel_is_streamed_once_and_equals_the_prediction(shape, fast, dat
     t, z, y, x = shape
     image = noise((t, 1, z, y, x))
     predictor = predictor_of()
-    stream = Stream(image, predictor, Area(y=slice(*sorted(data.draw(st.tuples(*[st.integers(0, y)] * 2))))))
+    stream = Stream(
+        StreamRequest(image, Area(y=slice(*sorted(data.draw(st.tuples(*[st.integers(0, y)] * 2)))))), predictor
+    )
     times = np.zeros(shape, int)
 
     def count(item):
@@ -73,7 +75,9 @@ def test_every_pixel_is_streamed_once_and_equals_the_prediction(shape, fast, dat
 
 def test_the_view_comes_first_and_then_its_surroundings():
     listener = Listener()
-    stream = Stream(noise((1, 640, 640)), predictor_of(), Area(y=slice(350, 500), x=slice(400, 600)), tile_px=64)
+    stream = Stream(
+        StreamRequest(noise((1, 640, 640)), Area(y=slice(350, 500), x=slice(400, 600)), tile_px=64), predictor_of()
+    )
     stream(Progress(sink=listener))
     seen = [
         item.area.y.stop > 350 and item.area.y.start < 500 and item.area.x.stop > 400 and item.area.x.start < 600
@@ -87,7 +91,7 @@ def test_the_view_comes_first_and_then_its_surroundings():
 
 def test_panning_changes_the_order_of_what_is_left():
     image = noise((3, 1, 2, 256, 256))
-    stream = Stream(image, predictor_of(), Area(slice(0, 1), slice(0, 1)), tile_px=128)
+    stream = Stream(StreamRequest(image, Area(slice(0, 1), slice(0, 1)), tile_px=128), predictor_of())
     away = Area(slice(2, 3), slice(1, 2), slice(0, 10), slice(0, 10))
     listener = Listener(lambda item: stream.look_at(away) if len(listener.items) == 1 else None)
     stream(Progress(sink=listener))
@@ -100,7 +104,7 @@ def test_panning_changes_the_order_of_what_is_left():
 def test_the_stream_follows_the_plan_of_the_predictor():
     predictor = predictor_of()
     listener = Listener()
-    Stream(noise((1, 300, 200)), predictor, tile_px=96)(Progress(sink=listener))
+    Stream(StreamRequest(noise((1, 300, 200)), tile_px=96), predictor)(Progress(sink=listener))
     plan = predictor.plan((1, 300, 200), 96)
     assert {str(item.area[1:]) for item in listener.items} == {str(tile.owned) for tile in plan}
 
@@ -113,7 +117,9 @@ def test_tiles_grow_while_they_are_quick():
         sizes.append(item.area.y.stop - item.area.y.start)
         predictor.speed = 1e9
 
-    Stream(noise((1, 1024, 1024)), predictor, Area(y=slice(0, 9), x=slice(0, 9)))(Progress(sink=Listener(hurry)))
+    Stream(StreamRequest(noise((1, 1024, 1024)), Area(y=slice(0, 9), x=slice(0, 9))), predictor)(
+        Progress(sink=Listener(hurry))
+    )
     assert sizes[0] == 128
     assert max(sizes) == 512
     sizes.clear()
@@ -122,13 +128,13 @@ def test_tiles_grow_while_they_are_quick():
         sizes.append(item.area.y.stop - item.area.y.start)
         predictor.speed = 10
 
-    Stream(noise((1, 512, 512)), predictor)(Progress(sink=Listener(dawdle)))
+    Stream(StreamRequest(noise((1, 512, 512))), predictor)(Progress(sink=Listener(dawdle)))
     assert set(sizes) == {128}
 
 
 def test_only_the_scope_is_predicted():
     listener = Listener()
-    outputs = Stream(noise((1, 300, 300)), predictor_of(), scope=Area(y=slice(100, 120)), tile_px=64)(
+    outputs = Stream(StreamRequest(noise((1, 300, 300)), scope=Area(y=slice(100, 120)), tile_px=64), predictor_of())(
         Progress(sink=listener)
     )
     rows = np.isfinite(outputs["stain"][0]).all(axis=1)
@@ -140,7 +146,7 @@ def test_stop_keeps_the_finished_tiles():
     token = CancelToken()
     listener = Listener(lambda item: token.cancel() if len(listener.items) == 2 else None)
     with pytest.raises(Cancelled) as stopped:
-        Stream(noise((1, 256, 256)), predictor_of(), tile_px=64)(Progress(token, listener))
+        Stream(StreamRequest(noise((1, 256, 256)), tile_px=64), predictor_of())(Progress(token, listener))
     assert len(listener.items) == 2
     assert np.isfinite(stopped.value.kept["stain"]).sum() == 2 * 64 * 64
 
@@ -148,7 +154,7 @@ def test_stop_keeps_the_finished_tiles():
 def test_a_stream_is_a_job():
     image = noise((1, 200, 200))
     predictor = predictor_of()
-    job = Job(Stream(image, predictor, tile_px=64), "predict")
+    job = Job(Stream(StreamRequest(image, tile_px=64), predictor), "predict")
     queue = job.subscribe()
     job.start()
     outputs = job.result()
@@ -161,7 +167,7 @@ def test_outputs_may_be_given():
     image = noise((1, 2, 50, 50))
     given_array = np.zeros((1, 2, 50, 50), np.float32)
     predictor = predictor_of()
-    Stream(image, predictor, outputs={"stain": given_array})(Progress())
+    Stream(StreamRequest(image, outputs={"stain": given_array}), predictor)(Progress())
     np.testing.assert_allclose(given_array, predictor.predict(image)["stain"], rtol=0, atol=1e-6)
     np.testing.assert_allclose(predict_stream(image, predictor)["stain"], given_array, rtol=0, atol=1e-6)
 
@@ -195,7 +201,7 @@ def test_an_image_unlike_the_training_data_is_said_after_the_first_tile_of_each_
         def produced(self, item):
             heard.append(item)
 
-    stream = Stream(noise((2, 1, 1, 200, 200)), predictor, tile_px=64, spacing_um=(1.0, 0.1, 0.1))
+    stream = Stream(StreamRequest(noise((2, 1, 1, 200, 200)), tile_px=64, spacing_um=(1.0, 0.1, 0.1)), predictor)
     assert stream.warnings is None
     stream(Progress(CancelToken(), Sink()))
     said = [item for item in heard if isinstance(item, Unlike)]
@@ -206,6 +212,6 @@ def test_an_image_unlike_the_training_data_is_said_after_the_first_tile_of_each_
     assert any("voxel size differs" in said for said in stream.warnings)
     assert any("looks unlike" in said for said in stream.warnings)
     alike = ndimage.gaussian_filter(noise((1, 256, 256), 9), (0, 2, 2))
-    stream = Stream(alike, predictor, tile_px=64, spacing_um=(1.0, 0.5, 0.5))
+    stream = Stream(StreamRequest(alike, tile_px=64, spacing_um=(1.0, 0.5, 0.5)), predictor)
     stream(Progress())
     assert stream.warnings == ()

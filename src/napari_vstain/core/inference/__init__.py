@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from napari_vstain.core.inference.predictor import Predictor
     from napari_vstain.core.inference.settings import PredictSettings
     from napari_vstain.core.inference.stage import PredictResult, run
-    from napari_vstain.core.inference.streaming import Stream, TileDone, Unlike, predict_stream
+    from napari_vstain.core.inference.streaming import Stream, StreamRequest, TileDone, Unlike, predict_stream
     from napari_vstain.core.models.files.model_notes import ModelNotes
     from napari_vstain.core.tiling.tile_queue import Area
 
@@ -23,6 +23,7 @@ _LAZY = {
     "PredictSettings": "core.inference.settings",
     "Predictor": "core.inference.predictor",
     "Stream": "core.inference.streaming",
+    "StreamRequest": "core.inference.streaming",
     "TileDone": "core.inference.streaming",
     "Unlike": "core.inference.streaming",
     "load_predictor": "core.inference.loading",
@@ -39,6 +40,7 @@ __all__ = [
     "PredictSettings",
     "Predictor",
     "Stream",
+    "StreamRequest",
     "TileDone",
     "Unlike",
     "load_predictor",

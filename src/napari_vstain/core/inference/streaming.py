@@ -2,15 +2,15 @@
 
 ::
 
-    stream = Stream(array, predictor, view=Area(y=slice(0, 512), x=slice(0, 512)))
+    stream = Stream(StreamRequest(array, view=Area(y=slice(0, 512), x=slice(0, 512))), predictor)
     layer = viewer.add_image(stream.outputs["stain"])     # NaN where nothing is predicted yet
     job = Job(stream, "predict")                          # a Stream is a function of a Progress
     queue = job.subscribe()                               # hears a TileDone whenever a tile was written
     job.start()
     stream.look_at(Area(z=slice(3, 4), y=…, x=…))         # at any time, from any thread: re-orders what is left
 
-`array` is (C, Y, X), (C, Z, Y, X) or (T, C, Z, Y, X) in raw units, numpy, zarr or dask; several layers of one
-channel each become one such array with `sources.ChannelStack`. ``stream.outputs`` has the same axes, by task.
+Several layers of one channel each become one array with `image_source.ChannelStack`. ``stream.outputs`` has the
+axes of the array, by task.
 Tiles grow while they take less than `tile_s` seconds each, so that the first one is there soon and Stop is
 quick; with `tile_px` they are exactly the tiles of ``predictor.plan`` and the chunks of `predict_lazy`.
 """
@@ -63,58 +63,48 @@ class Unlike:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class StreamRequest:
+    """What to predict of an image that is open, and where to begin: one value from the window down to the stream."""
+
+    array: Any
+    """Sources in the model's order, in raw units: (C, Y, X), (C, Z, Y, X) or (T, C, Z, Y, X); numpy, zarr or dask."""
+    view: Area = EVERYTHING
+    """What the user sees when it begins."""
+    scope: Area = EVERYTHING
+    """What to predict: all of the array by default. Tiles that it only touches are predicted whole."""
+    outputs: Mapping[str, Array] | None = None
+    """By task, what to write into, float32, the axes of `array`; made, and filled with NaN, when not given."""
+    tile_px: int | None = None
+    """Fixed side of the owned region, in place of tiles that grow with the measured speed."""
+    tile_s: float = TILE_S
+    """Seconds that a growing tile may take."""
+    statistics: Mapping[str, Statistics] | None = None
+    """Of the whole image by source channel, when the model normalizes by them and they are known."""
+    spacing_um: Sequence[float | None] | None = None
+    """Voxel size of the image, (Z, Y, X), in micrometres, compared with the model's; None where it is not known."""
+    resample: bool = False
+    """Wanted of whoever chooses the predictor: one for the model's voxel size, brought back onto the image's pixels."""
+
+
 class Stream:
-    """The prediction of one image, in an order that may change while it runs. Call it once, with a Progress.
+    """The prediction of one image, in an order that may change while it runs. Call it once, with a Progress."""
 
-    Parameters
-    ----------
-    array : (C, Y, X), (C, Z, Y, X) or (T, C, Z, Y, X)
-        Sources in the model's order, in raw units.
-    predictor : Predictor
-        The model.
-    view : Area
-        What the user sees now.
-    scope : Area
-        What to predict: all of the array by default. Tiles that it only touches are predicted whole.
-    outputs : mapping of arrays, optional
-        By task, what to write into, float32, the axes of `array`; made, and filled with NaN, when not given.
-    tile_px : int, optional
-        Fixed side of the owned region, in place of tiles that grow with the measured speed.
-    statistics : mapping, optional
-        Of the whole image by source channel, when the model normalizes by them and they are known.
-    spacing_um : (Z, Y, X), optional
-        Voxel size of the image in micrometres, to be compared with the model's.
-    """
-
-    def __init__(
-        self,
-        array: Any,
-        predictor: Predictor,
-        view: Area = EVERYTHING,
-        *,
-        scope: Area = EVERYTHING,
-        outputs: Mapping[str, Array] | None = None,
-        tile_px: int | None = None,
-        tile_s: float = TILE_S,
-        statistics: Mapping[str, Statistics] | None = None,
-        spacing_um: Sequence[float | None] | None = None,
-    ) -> None:
+    def __init__(self, request: StreamRequest, predictor: Predictor) -> None:
+        self.request = request
         self.predictor = predictor
-        self._array = array
-        self._statistics = statistics
-        self._spacing_um = spacing_um
         self.warnings: tuple[str, ...] | None = None
         """In which ways the image looks unlike the training data; None before the first tile is there."""
         self._judged: set[int] = set()
-        self._tile_s = tile_s
+        array = request.array
         _, *sizes = predictor.source(array).shape
         shape: ZYX = (sizes[0], sizes[1], sizes[2])
         self._times = array.shape[0] if array.ndim == 5 else 1
         self._scalings: dict[int, Scaling] = {}
-        self.plan = _plan(predictor, shape, tile_px)
-        self._grows = tile_px is None and self.plan.exact
-        self.outputs = dict(outputs) if outputs is not None else self._made()
-        self._shape, self._tile_px, self._scope, self._view = shape, tile_px, scope, view
+        self.plan = _plan(predictor, shape, request.tile_px)
+        self._grows = request.tile_px is None and self.plan.exact
+        self.outputs = dict(request.outputs) if request.outputs is not None else self._made()
+        self._shape, self._view = shape, request.view
         self._queue = self._cells()
 
     @property
@@ -122,7 +112,7 @@ class Stream:
         """One sentence on what the tiles cost in exactness, or "": see `Predictor.caveat`. It may take seconds."""
         if self.plan.halo == self.predictor.spec.halo and not self.plan.margin:
             return ""
-        return self.predictor.caveat(self.plan, self.predictor.source(self._array, 0), self._scaling(0))
+        return self.predictor.caveat(self.plan, self.predictor.source(self.request.array, 0), self._scaling(0))
 
     def look_at(self, view: Area) -> None:
         """Go on with what is left from the centre of `view` outward; from any thread, returns at once."""
@@ -143,13 +133,13 @@ class Stream:
             except Cancelled as stopped:
                 raise Cancelled(kept=self.outputs) from stopped
             except OutOfMemory:  # of tiles that are no exact parts of the whole: begin again with smaller ones
-                self.plan = _plan(self.predictor, self._shape, self._tile_px)
+                self.plan = _plan(self.predictor, self._shape, self.request.tile_px)
                 self._queue = self._cells()
             else:
                 return self.outputs
 
     def _cells(self) -> Cells:
-        return Cells(self.plan, in_area(self.plan, self._times, self._scope), self._view)
+        return Cells(self.plan, in_area(self.plan, self._times, self.request.scope), self._view)
 
     def _run(self, progress: Progress) -> None:
         total, done = self._queue.pixels, 0
@@ -158,7 +148,7 @@ class Stream:
         for t, tile in self._tiles():
             progress.check()
             began = perf_counter()
-            source = self.predictor.source(self._array, t)
+            source = self.predictor.source(self.request.array, t)
             block = self.predictor.block(source, self._scaling(t), tile)
             outputs = self.predictor.compute(self.plan, block, progress.token)
             seconds = perf_counter() - began
@@ -174,8 +164,8 @@ class Stream:
                 self._check(t, progress)
 
     def _check(self, t: int, progress: Progress) -> None:
-        image = SourceImage(self.predictor.source(self._array, t))
-        found = tuple(self.predictor.check({t: image}, self._spacing_um))
+        image = SourceImage(self.predictor.source(self.request.array, t))
+        found = tuple(self.predictor.check({t: image}, self.request.spacing_um))
         new = tuple(sentence for sentence in found if sentence not in (self.warnings or ()))
         self.warnings = (*(self.warnings or ()), *new)
         if new:
@@ -193,7 +183,7 @@ class Stream:
         for level in range(LEVELS, 0, -1):
             z, y, x = self.plan.size
             tile = self.plan.tile_over((slice(0, z), slice(0, y << level), slice(0, x << level)))
-            if speed is not None and self.plan.cost(tile) <= speed * self._tile_s:
+            if speed is not None and self.plan.cost(tile) <= speed * self.request.tile_s:
                 return level
         return 0
 
@@ -202,8 +192,8 @@ class Stream:
         key = t if by_time else 0
         if key not in self._scalings:
             times = [t] if by_time else range(self._times)
-            sources = [self.predictor.source(self._array, time) for time in times]
-            self._scalings[key] = self.predictor.scaling(self._statistics, *sources)
+            sources = [self.predictor.source(self.request.array, time) for time in times]
+            self._scalings[key] = self.predictor.scaling(self.request.statistics, *sources)
         return self._scalings[key]
 
     def _made(self) -> dict[str, Array]:
@@ -211,7 +201,7 @@ class Stream:
         for output in self.predictor.spec.outputs:
             sizes = (len(output.channels), *self.plan.output_shape(output))
             array = np.full((self._times, *sizes), np.nan, np.float32)
-            made[output.task] = {5: array, 4: array[0], 3: array[0, :, 0]}[self._array.ndim]
+            made[output.task] = {5: array, 4: array[0], 3: array[0, :, 0]}[self.request.array.ndim]
         return made
 
     def _write(self, t: int, tile: Tile, values: dict[str, Array]) -> None:
@@ -230,7 +220,7 @@ def predict_stream(
     progress: Progress | None = None,
 ) -> dict[str, Array]:
     """Return the prediction of an image; every tile is announced, from the centre of `view` outward."""
-    return Stream(array, predictor, view)(progress or Progress())
+    return Stream(StreamRequest(array, view), predictor)(progress or Progress())
 
 
 def _plan(predictor: Predictor, shape: ZYX, tile_px: int | None) -> TilePlan:

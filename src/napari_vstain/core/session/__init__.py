@@ -2,7 +2,7 @@
 
 from napari_vstain.core.session.curves import Curves, Series
 from napari_vstain.core.session.last_model import recall_model, remember_model
-from napari_vstain.core.session.live import Caveat, Engaged, Live, Said, Spacing
+from napari_vstain.core.session.live import Caveat, Engaged, Live, Said
 from napari_vstain.core.session.matching import OpenImage, Role, match_sources
 from napari_vstain.core.session.open_models import Model, PredictorCache, chosen_model, load_model, runs_of
 from napari_vstain.core.session.opening import Opened, guess_roles, open_path, registered, registered_name
@@ -23,7 +23,6 @@ __all__ = [
     "Said",
     "Series",
     "Session",
-    "Spacing",
     "chosen_model",
     "guess_roles",
     "load_model",

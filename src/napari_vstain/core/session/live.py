@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,8 @@ from napari_vstain.core.session.open_models import Model, PredictorCache
 
 if TYPE_CHECKING:
     from napari_vstain.core.inference.predictor import Predictor
-    from napari_vstain.core.inference.streaming import Stream
+    from napari_vstain.core.inference.streaming import Stream, StreamRequest
     from napari_vstain.core.tiling.tile_queue import Area
-
-Spacing = tuple[float | None, float | None, float | None]
-"""Voxel size, (Z, Y, X), in micrometres; None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +53,11 @@ class Live:
     job: Job[Mapping[str, Any]]
 
     def __init__(
-        self, model: Model, images: tuple[Any, ...], axes: str, outputs: Mapping[str, Any], view: Area, scope: Area,
-        options: Mapping[str, Any], predictors: PredictorCache, spacing_um: Spacing | None = None,
-        resample: bool = False,
-    ) -> None:  # fmt: skip
-        self._model, self._images, self._axes, self._outputs = model, images, axes, outputs
-        self._view, self._scope = view, scope
-        self._options, self._predictors = dict(options), predictors
-        self._spacing_um, self._resample = spacing_um, resample
+        self, request: StreamRequest, model: Model, options: Mapping[str, Any], predictors: PredictorCache
+    ) -> None:
+        self.request = request
+        self._model, self._options, self._predictors = model, options, predictors
+        self._view = request.view
         self._stream: Stream | None = None
         self._lock = Lock()
 
@@ -76,9 +70,12 @@ class Live:
 
     def __call__(self, progress: Progress) -> Mapping[str, Any]:
         """Load the model, unless it is loaded, and predict."""
-        tile_px = self._options.pop("tile_px", None)
-        predictor = self._load(progress)
-        stream = self._begin(predictor, tile_px)
+        from napari_vstain.core.inference.streaming import Stream
+
+        stream = Stream(self.request, self._load(progress))
+        with self._lock:
+            self._stream = stream
+            stream.look_at(self._view)
         made = stream(progress)
         if caveat := stream.caveat:
             progress.produce(Caveat(caveat))
@@ -87,27 +84,13 @@ class Live:
     def _load(self, progress: Progress) -> Predictor:
         progress.phase("loading the model")
         predictor = self._predictors.get(self._model, self._options, progress)
-        if self._resample:
-            predictor = _resampled(predictor, self._spacing_um)
+        if self.request.resample:
+            predictor = _resampled(predictor, self.request.spacing_um)
         progress.produce(Engaged(predictor.engine.name, predictor.engine.device, predictor.engine.precision))
         return predictor
 
-    def _begin(self, predictor: Predictor, tile_px: int | None) -> Stream:
-        from napari_vstain.core.inference.image_source import ChannelStack
-        from napari_vstain.core.inference.streaming import Stream
 
-        stream = Stream(
-            ChannelStack(self._images, self._axes), predictor, self._view,
-            scope=self._scope, outputs=self._outputs, tile_px=tile_px, spacing_um=self._spacing_um,
-        )  # fmt: skip
-        with self._lock:
-            self._stream = stream
-            stream.look_at(self._view)
-        self._images = ()
-        return stream
-
-
-def _resampled(predictor: Predictor, spacing_um: Spacing | None) -> Predictor:
+def _resampled(predictor: Predictor, spacing_um: Sequence[float | None] | None) -> Predictor:
     """Return a predictor for images of a voxel size."""
     from napari_vstain.core.inference.resampling import ResampledPredictor, factors_of
 

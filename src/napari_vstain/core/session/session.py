@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +14,7 @@ from napari_vstain.core.progress import Progress
 from napari_vstain.core.session.choices import Choices
 from napari_vstain.core.session.curves import Curves
 from napari_vstain.core.session.last_model import remember_model
-from napari_vstain.core.session.live import Live, Said, Spacing
+from napari_vstain.core.session.live import Live, Said
 from napari_vstain.core.session.open_models import PredictorCache, chosen_model
 from napari_vstain.core.session.opening import registered
 from napari_vstain.core.session.session_jobs import JobKind, Jobs
@@ -23,8 +23,8 @@ from napari_vstain.core.settings import load_config
 if TYPE_CHECKING:
     from napari_vstain.core.evaluation.stage import EvaluateResult
     from napari_vstain.core.inference.stage import PredictResult
+    from napari_vstain.core.inference.streaming import StreamRequest
     from napari_vstain.core.models.split import Split
-    from napari_vstain.core.tiling.tile_queue import Area
     from napari_vstain.core.training import TrainResult
 
 T = TypeVar("T")
@@ -100,31 +100,20 @@ class Session(Choices):
         name = f"Predicting {positions[0] if len(positions) == 1 else f'{len(positions)} positions'}"
         return self.start(predict, name, kind=JobKind.PREDICT, asked=asked, record=Said())
 
-    def stream(
-        self, images: Sequence[Any], axes: str, outputs: Mapping[str, Any], view: Area, scope: Area,
-        *, spacing_um: Spacing | None = None, resample: bool = False, title: str = "", **options: Any,
-    ) -> Live:  # fmt: skip
-        """Predict open images from what is looked at outward, into `outputs`; see `inference.streaming.Stream`.
+    def stream(self, request: StreamRequest, *, title: str = "", **options: Any) -> Live:
+        """Predict open images with the chosen model, from what is looked at outward.
 
         Parameters
         ----------
-        images : sequence of arrays
-            One for each source of the chosen model, in its order, all of one shape.
-        axes : str
-            Theirs: ``YX``, ``ZYX``, ``TYX`` or ``TZYX``.
-        outputs : mapping of arrays
-            By task, float32, (T, C, Z, Y, X).
-        spacing_um : (Z, Y, X), optional
-            Voxel size of the images in micrometres, compared with the model's; None where it is not known.
-        resample : bool
-            Predict at the model's voxel size, and bring the prediction back onto the images' pixels.
+        request : StreamRequest
+            The images, one channel for each source of the model, in its order; and what is seen of them.
         title : str
             What the images are, for people.
         options
-            ``engine``, ``device``, ``precision``, ``threads``, ``augment``, ``tile_px``.
+            ``engine``, ``device``, ``precision``, ``threads``, ``augment``.
         """
-        options, model = {"threads": self.threads, **options}, self.open_model
-        live = Live(model, tuple(images), axes, outputs, view, scope, options, self._predictors, spacing_um, resample)
+        model = self.open_model
+        live = Live(request, model, {"threads": self.threads, **options}, self._predictors)
         asked = {"title": title, "targets": model.spec.targets, "workspace": self.workspace}
         live.job = self.start(live, f"Predicting {title}".strip(), kind=JobKind.PREDICT, asked=asked, record=Said())
         return live

@@ -5,7 +5,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
 
-from napari_vstain.core.session import OpenImage, Spacing, match_sources
+from napari_vstain.core.session import OpenImage, match_sources
 from napari_vstain.widgets.compat import full_resolution
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.layers.axes import labelled_axes, refusal
@@ -59,7 +59,7 @@ class SourceInputs(QWidget):
         """Return the image for each source, None where none is chosen."""
         return [combo.currentData() for combo in self.combos.values()]
 
-    def spacing_um(self) -> Spacing | None:
+    def spacing_um(self) -> tuple[float | None, float | None, float | None] | None:
         """Return the voxel size of the first image that is chosen, if its units are lengths."""
         image = next((layer for layer in self.chosen() if layer is not None), None)
         return None if image is None else spacing_um(image, self._desk.book.axes(image))
