@@ -8,7 +8,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_vstain.core.data.tiff import read_header, read_plane, read_planes
+from napari_vstain.core.data.readers.tiff import read_header, read_plane, read_planes
 from napari_vstain.core.errors import DatasetError
 
 LAYOUTS = {

@@ -10,8 +10,9 @@ import pytest
 import tifffile
 
 from napari_vstain.core.data import ImportSettings, open_dataset, recorded, run_import
-from napari_vstain.core.data.pattern import FilePattern
-from napari_vstain.core.data.tiff import Stated, read_header, read_headers, read_plane
+from napari_vstain.core.data.layouts.pattern import FilePattern
+from napari_vstain.core.data.readers.stated import Stated
+from napari_vstain.core.data.readers.tiff import read_header, read_headers, read_plane
 from napari_vstain.core.errors import DatasetError, SettingsError
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
@@ -320,8 +321,8 @@ def test_hidden_files_and_folders_are_passed_over(source, imported):
     for folder in ("run", "@eaDir", "__MACOSX", ".Trash", "#recycle"):
         (source / folder).mkdir()
         tifffile.imwrite(source / folder / "b.tif", flat(1))
-    assert [match.path.parent.name for match in FilePattern("{position}/*.tif").find(source)] == ["run"]
-    assert len(FilePattern(".{position}.tif").find(source)) == 2
+    assert [match.path.parent.name for match in FilePattern("{position}/*.tif").planes(source)] == ["run"]
+    assert len(list(FilePattern(".{position}.tif").planes(source))) == 2
 
 
 def test_files_that_do_not_match_are_counted_and_named(source, imported):

@@ -1,4 +1,4 @@
-"""Import turns TIFF files into a plate in the workspace: the whole of it, or nothing."""
+"""Import turns image files into a plate in the workspace: the whole of it, or nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,12 @@ from napari_vstain.core.data.attributes import OURS, SCHEMA_VERSION
 from napari_vstain.core.data.building import building
 from napari_vstain.core.data.chunks import WHOLE
 from napari_vstain.core.data.identity import TOKEN
-from napari_vstain.core.data.pattern import FilePattern, shown
+from napari_vstain.core.data.layouts.layout import Layout
+from napari_vstain.core.data.layouts.pattern import FilePattern, shown
 from napari_vstain.core.data.pixels import PixelWriter, writing_pixels
 from napari_vstain.core.data.plate import PlateWriter, create_plate
+from napari_vstain.core.data.readers.stated import Stated
 from napari_vstain.core.data.source_files import Source, gather_sources, notes_on
-from napari_vstain.core.data.tiff import Stated
 from napari_vstain.core.left_out import LeftOut
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings
@@ -117,7 +118,7 @@ def run_import(settings: ImportSettings, workspace: Workspace, progress: Progres
         When the pattern is not one, or the channel to register to is not imported.
     DatasetError
         When no file matches, or no position can be used (with `strict`: when one cannot), since it lacks a channel or
-        a slice, its channels differ in shape, or a file is no TIFF.
+        a slice, its channels differ in shape, or a file is no image of its format.
     WorkspaceError
         When the workspace has a dataset of that name.
     StorageError
@@ -125,8 +126,8 @@ def run_import(settings: ImportSettings, workspace: Workspace, progress: Progres
     """
     settings = settings.model_copy(update={"source": settings.source.expanduser().absolute()})
     path = workspace.new_dataset(settings.name)
-    pattern = FilePattern(settings.pattern)
-    found, others = pattern.scan(settings.source.expanduser(), settings.channels)
+    layout: Layout = FilePattern(settings.pattern, tuple(settings.channels))
+    found = list(layout.planes(settings.source))
     stated = Stated(settings.axes, settings.grey_channels)
     sources, left_out, parts = gather_sources(found, settings.channels, progress, stated, settings.strict)
     config = config_path(workspace.sidecar(path), "import")
@@ -141,7 +142,7 @@ def run_import(settings: ImportSettings, workspace: Workspace, progress: Progres
         for key, source in sources.items():
             _write(plate, key, source, alignment, settings, progress)
         settings.save(config)  # before the dataset takes its name: no dataset is without
-    notes = (*_unmatched(others), *_parts(parts), *notes_on(sources, settings.spacing_um))
+    notes = (*_unmatched(layout.others(settings.source)), *_parts(parts), *notes_on(sources, settings.spacing_um))
     return ImportResult(path, config, tuple(sources), channels, alignment.shifts_px, left_out, notes)
 
 
@@ -193,7 +194,7 @@ def _copy(source: Source, channel: str, region: tuple[slice, slice], write: Pixe
 
 def _provenance(key: str, source: Source, alignment: Alignment) -> dict[str, Any]:
     files = {channel: [shown(file.path.name) for file in source.files[channel]] for channel in source.channels}
-    image = next(iter(source.files.values()))[0].header
+    image = next(iter(source.files.values()))[0].image
     named = {"image": image.name} if image.name else {}
     return {"position": source.name, "files": files, **named, "chunks": WHOLE, **alignment.note(key)}
 

@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from napari_vstain.core.arrays import TCZYX, Image, Spacing
+from napari_vstain.core.data.layouts.layout import PlaneRef
+from napari_vstain.core.data.layouts.pattern import natural, shown
 from napari_vstain.core.data.lengths import doubts
-from napari_vstain.core.data.pattern import Match, natural, shown
-from napari_vstain.core.data.tiff import Stated, TiffHeader, read_headers, read_plane, read_planes
+from napari_vstain.core.data.readers.image_file import ImageFile
+from napari_vstain.core.data.readers.registry import open_image_file
+from napari_vstain.core.data.readers.stated import Stated
 from napari_vstain.core.errors import DatasetError, SettingsError
 from napari_vstain.core.left_out import LeftOut
 from napari_vstain.core.progress import Progress
@@ -26,7 +29,7 @@ class SourceFile:
     """A file, or one channel of it, and the times and slices of the position that it fills."""
 
     path: Path
-    header: TiffHeader
+    image: ImageFile
     channel: int
     """Index of the channel in the file."""
     t: slice
@@ -54,31 +57,31 @@ class Source:
         """Sizes in pixels, (T, C, Z, Y, X)."""
         files = next(iter(self.files.values()))
         times, slices = max(file.t.stop for file in files), max(file.z.stop for file in files)
-        return times, len(self.files), slices, *files[0].header.shape[3:]
+        return times, len(self.files), slices, *files[0].image.shape[3:]
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The smallest type that holds every channel's pixels."""
-        found = {file.header.dtype for files in self.files.values() for file in files}
+        found = {file.image.dtype for files in self.files.values() for file in files}
         return np.dtype(np.result_type(*found).newbyteorder("=").str)
 
     def planes(self, channel: str) -> Iterator[tuple[int, int, Image]]:
         """Yield (t, z, plane) of a channel, each plane, (Y, X), read when it is its turn."""
         for file in self.files[channel]:
-            for t, z, plane in read_planes(file.header, file.channel):
+            for t, z, plane in file.image.planes(file.channel):
                 yield file.t.start + t, file.z.start + z, plane
 
     def plane(self, channel: str, t: int, z: int) -> Image:
         """Return one plane of a channel, (Y, X)."""
         here = (file for file in self.files[channel] if t in _range(file.t) and z in _range(file.z))
         file = next(here)
-        return read_plane(file.header, t - file.t.start, file.channel, z - file.z.start)
+        return file.image.plane(t - file.t.start, file.channel, z - file.z.start)
 
 
 class _Entry(NamedTuple):
     channel: str
-    match: Match
-    header: TiffHeader
+    ref: PlaneRef
+    image: ImageFile
     in_file: int
     """Index of the channel in the file."""
 
@@ -94,7 +97,7 @@ class Gathered(NamedTuple):
 
 
 def gather_sources(
-    found: Sequence[Match], channels: Mapping[str, str], progress: Progress, stated: Stated, strict: bool
+    found: Sequence[PlaneRef], channels: Mapping[str, str], progress: Progress, stated: Stated, strict: bool
 ) -> Gathered:
     """Return the positions that the files make up.
 
@@ -103,7 +106,7 @@ def gather_sources(
 
     Parameters
     ----------
-    found : sequence of Match
+    found : sequence of PlaneRef
         The files.
     channels : mapping of str to str
         Channel as the files write it: name in the dataset; all as they are when empty.
@@ -121,18 +124,18 @@ def gather_sources(
     progress.phase("Reading headers", len(found), "files")
     entries: dict[_Place, list[_Entry]] = {}
     failed: dict[_Place, DatasetError] = {}
-    begun: dict[tuple[str, int], Match] = {}
+    begun: dict[tuple[str, int], PlaneRef] = {}
     parts: list[Path] = []
-    for match in found:
-        place = (match.row, match.column, match.position)
+    for ref in found:
+        place = (ref.row, ref.column, ref.position)
         try:
-            headers = read_headers(match.path, stated)
-            own = [header for header in headers if begun.setdefault(header.first_plane, match) is match]
-            parts += [] if own else [match.path]
-            for header, name in zip(own, _image_names(match.position, own), strict=True):
-                for channel, index in _channels_of(match, header, channels):
-                    entry = _Entry(channel, match, header, index)
-                    entries.setdefault((match.row, match.column, name), []).append(entry)
+            images = open_image_file(ref.path, stated)
+            own = [image for image in images if begun.setdefault(image.first_plane, ref) is ref]
+            parts += [] if own else [ref.path]
+            for image, name in zip(own, _image_names(ref.position, own), strict=True):
+                for channel, index in _channels_of(ref, image, channels):
+                    entry = _Entry(channel, ref, image, index)
+                    entries.setdefault((ref.row, ref.column, name), []).append(entry)
         except DatasetError as error:
             failed.setdefault(place, error)
         progress.advance()
@@ -150,11 +153,11 @@ def gather_sources(
     return Gathered(sources, left_out, tuple(parts))
 
 
-def _image_names(position: str, headers: Sequence[TiffHeader]) -> list[str]:
+def _image_names(position: str, images: Sequence[ImageFile]) -> list[str]:
     """Return what the images of a file are called as positions: numbered when there are several."""
-    if len(headers) == 1:
+    if len(images) == 1:
         return [position]
-    return [f"{position} {number}".strip() for number in range(len(headers))]
+    return [f"{position} {number}".strip() for number in range(len(images))]
 
 
 def _left_out(place: _Place, error: DatasetError) -> LeftOut:
@@ -167,7 +170,7 @@ def notes_on(sources: Mapping[str, Source], spacing_um: Spacing | None) -> Itera
     said: dict[str, list[str]] = {}
     for source in sources.values():
         told = [doubts(spacing_um or source.spacing_um, source.shape[2])]
-        if any(file.header.pages_are_slices for files in source.files.values() for file in files):
+        if any(file.image.pages_are_slices for files in source.files.values() for file in files):
             told.append("does not say what its pages are: they are taken for slices (state `axes` if they are not)")
         for sentence in filter(None, told):
             said.setdefault(sentence, []).append(source.name)
@@ -176,17 +179,17 @@ def notes_on(sources: Mapping[str, Source], spacing_um: Spacing | None) -> Itera
         yield f"{names[0]}{more} {sentence}."
 
 
-def _channels_of(match: Match, header: TiffHeader, channels: Mapping[str, str]) -> list[tuple[str, int]]:
-    if match.channel and header.shape[1] > 1:
-        rule = f"holds {header.shape[1]} channels, but the pattern takes the channel from the name"
-        raise DatasetError("file", match.path, rule, "leave {channel} out of the pattern")
-    if match.channel:
-        return [(channels.get(match.channel, match.channel), 0)]
-    written = header.channels or tuple(map(str, range(header.shape[1])))
+def _channels_of(ref: PlaneRef, image: ImageFile, channels: Mapping[str, str]) -> list[tuple[str, int]]:
+    if ref.channel and image.shape[1] > 1:
+        rule = f"holds {image.shape[1]} channels, but the pattern takes the channel from the name"
+        raise DatasetError("file", ref.path, rule, "leave {channel} out of the pattern")
+    if ref.channel:
+        return [(channels.get(ref.channel, ref.channel), 0)]
+    written = image.channels or tuple(map(str, range(image.shape[1])))
     wanted = [(name, index) for index, name in enumerate(written) if name in channels or not channels]
     if not wanted:
         rule = f"holds the channels {', '.join(written)}, none of which was asked for"
-        raise DatasetError("file", match.path, rule, "correct the channels")
+        raise DatasetError("file", ref.path, rule, "correct the channels")
     return [(channels.get(name, f"Channel {name}" if name.isdigit() else name), index) for name, index in wanted]
 
 
@@ -207,7 +210,7 @@ def _keys(places: list[_Place]) -> dict[_Place, str]:
 
 def _source(key: str, place: _Place, entries: Sequence[_Entry], order: tuple[str, ...]) -> Source:
     name = place[2] or key
-    spacings = {entry.header.spacing_um for entry in entries}
+    spacings = {entry.image.spacing_um for entry in entries}
     placed = {}
     for channel in order:
         of_channel = [entry for entry in entries if entry.channel == channel]
@@ -223,18 +226,18 @@ def _source(key: str, place: _Place, entries: Sequence[_Entry], order: tuple[str
 
 def _placed(name: str, entries: Sequence[_Entry]) -> tuple[SourceFile, ...]:
     """Return a channel's files with their place along T and Z; every time needs every slice, once."""
-    times, slices = (sorted({getattr(entry.match, axis) for entry in entries}) for axis in "tz")
+    times, slices = (sorted({getattr(entry.ref, axis) for entry in entries}) for axis in "tz")
     seen: dict[tuple[int, int], SourceFile] = {}
-    for channel, match, header, index in entries:
-        if (match.t, match.z) in seen:
-            rule = f"has two files for channel {channel}, {seen[match.t, match.z].path.name} and {match.path.name}"
+    for channel, ref, image, index in entries:
+        if (ref.t, ref.z) in seen:
+            rule = f"has two files for channel {channel}, {seen[ref.t, ref.z].path.name} and {ref.path.name}"
             raise DatasetError("position", name, rule, "name the rest of the path with {position}, {t} or {z}")
-        depth_t, depth_z = header.shape[0], header.shape[2]
+        depth_t, depth_z = image.shape[0], image.shape[2]
         if (len(times) > 1 and depth_t > 1) or (len(slices) > 1 and depth_z > 1):
             rule = "holds several times or slices itself, and the pattern names more of them"
-            raise DatasetError("file", match.path, rule, "leave {t} or {z} out of the pattern")
-        t, z = times.index(match.t), slices.index(match.z)
-        seen[match.t, match.z] = SourceFile(match.path, header, index, slice(t, t + depth_t), slice(z, z + depth_z))
+            raise DatasetError("file", ref.path, rule, "leave {t} or {z} out of the pattern")
+        t, z = times.index(ref.t), slices.index(ref.z)
+        seen[ref.t, ref.z] = SourceFile(ref.path, image, index, slice(t, t + depth_t), slice(z, z + depth_z))
     missing = [(t, z) for t in times for z in slices if (t, z) not in seen]
     if missing:
         rule = f"has no file for channel {entries[0].channel} at t {missing[0][0]}, z {missing[0][1]}"
@@ -247,7 +250,7 @@ def _check_shapes(name: str, placed: Mapping[str, tuple[SourceFile, ...]]) -> No
     extent = _extent(placed[first_name])
     for channel, files in placed.items():
         for file in files:
-            if file.header.shape[3:] != first.header.shape[3:]:
+            if file.image.shape[3:] != first.image.shape[3:]:
                 rule = (
                     f"{channel} is {_size(file)} px in {file.path.name}, but {first_name} is {_size(first)} px "
                     f"in {first.path.name}"
@@ -263,7 +266,7 @@ def _extent(files: Sequence[SourceFile]) -> tuple[int, int]:
 
 
 def _size(file: SourceFile) -> str:
-    return " × ".join(map(str, file.header.shape[3:]))
+    return " × ".join(map(str, file.image.shape[3:]))
 
 
 def check_channel(name: str, channels: Sequence[str]) -> None:

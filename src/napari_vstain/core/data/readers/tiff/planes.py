@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from napari_vstain.core.arrays import Image
-from napari_vstain.core.data.tiff.header import TiffHeader, pixel_type
-from napari_vstain.core.data.tiff.open_tiff import opened, understood
-from napari_vstain.core.data.tiff.tiff_axes import names_of, sizes_of
+from napari_vstain.core.data.readers.tiff.header import TiffHeader, pixel_type
+from napari_vstain.core.data.readers.tiff.open_tiff import opened, understood
+from napari_vstain.core.data.readers.tiff.tiff_axes import names_of, sizes_of
 from napari_vstain.core.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ import numpy as np
 from napari_vstain.core.arrays import TCZYX, Spacing
 from napari_vstain.core.data.channel_names import told_apart
 from napari_vstain.core.data.lengths import length
-from napari_vstain.core.data.tiff.ome import OmeImage, images_of
-from napari_vstain.core.data.tiff.open_tiff import opened
-from napari_vstain.core.data.tiff.tiff_axes import AS_WRITTEN, Stated, sizes_of
+from napari_vstain.core.data.readers.stated import AS_WRITTEN, Stated
+from napari_vstain.core.data.readers.tiff.ome import OmeImage, images_of
+from napari_vstain.core.data.readers.tiff.open_tiff import opened
+from napari_vstain.core.data.readers.tiff.tiff_axes import sizes_of
 from napari_vstain.core.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
 """The axes of a TIFF series, named by TCZYX: as the file says, or as a person states."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_vstain.core.arrays import TCZYX
+from napari_vstain.core.data.readers.stated import Stated
 from napari_vstain.core.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -15,20 +15,6 @@ _AXES = "TCZYX"
 _COLOURS = ("RGB", "YCBCR", "CIELAB", "ICCLAB", "ITULAB", "SEPARATED")
 NARROW_PX = 4
 """Pages that are no wider than this and much higher hold channels last, more likely than an image."""
-
-
-@dataclass(frozen=True)
-class Stated:
-    """What a person states of files that say it wrongly, or not at all."""
-
-    axes: str = ""
-    """The axes that are stored, slowest first, some of TCZYX; empty: as the file says."""
-    grey: bool = False
-    """True when what the file calls the colours of one picture are channels of grey values."""
-
-
-AS_WRITTEN = Stated()
-"""Nothing is stated: a file is what it says."""
 
 
 def sizes_of(series: "TiffPageSeries", path: Path, stated: Stated) -> TCZYX:

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_vstain.core.data.tiff.ome import own_description
-from napari_vstain.core.data.tiff.tiff_axes import Stated
-from napari_vstain.core.data.tiff.whole import check_directories, check_planes
+from napari_vstain.core.data.readers.stated import Stated
+from napari_vstain.core.data.readers.tiff.ome import own_description
+from napari_vstain.core.data.readers.tiff.whole import check_directories, check_planes
 from napari_vstain.core.errors import DatasetError, DependencyError
 from napari_vstain.core.files import reading
 

@@ -1,10 +1,12 @@
 """A file pattern says where a path names its position, channel, time and slice: ``{position}_{channel}.tif``."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_vstain.core.data.layouts.layout import PlaneRef
+from napari_vstain.core.data.readers.registry import suffixes_like
 from napari_vstain.core.errors import DatasetError, SettingsError
 from napari_vstain.core.files import reading
 
@@ -17,20 +19,6 @@ _EXPRESSIONS = {
 _TOKEN = re.compile(r"\{(?P<field>[^{}]*)\}|(?P<star>\*)|(?P<brace>[{}])")
 _HIDDEN = (".", "@eaDir", "@SynoResource", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "~$")
 """How the names begin that systems and disk stations give to what they add by themselves."""
-_ENDING = re.compile(r"\.tiff?$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Match:
-    """What the pattern found in one path; a field that the pattern does not have is empty, or 0."""
-
-    path: Path
-    position: str = ""
-    channel: str = ""
-    row: str = ""
-    column: str = ""
-    t: int = 0
-    z: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,10 +27,13 @@ class FilePattern:
 
     The fields are position, channel, row, column, t and z, each at most once; ``/`` separates folders. A field takes
     as many characters as it can, so that ``a_b_phase.tif`` under ``{position}_{channel}.tif`` is channel ``phase`` of
-    position ``a_b``. The ending ``.tif`` also stands for ``.tiff``, in any case of letters.
+    position ``a_b``. The ending ``.tif`` also stands for ``.tiff``, in any case of letters, and so does that of every
+    format that has several.
     """
 
     text: str
+    channels: tuple[str, ...] = ()
+    """If given, the only channels there may be: files of others are passed over."""
 
     def __post_init__(self) -> None:
         fields = self.fields
@@ -61,45 +52,43 @@ class FilePattern:
         """The fields, as they come."""
         return tuple(token["field"] for token in _TOKEN.finditer(self.text) if token["field"] is not None)
 
-    def find(self, folder: Path, channels: Iterable[str] = ()) -> list[Match]:
-        """Return every file below `folder` that matches, in natural order; see `scan`."""
-        return self.scan(folder, channels)[0]
-
-    def scan(self, folder: Path, channels: Iterable[str] = ()) -> tuple[list[Match], list[str]]:
-        """Return every file below `folder` that matches, in natural order, and what else of their kind is there.
+    def planes(self, source: Path) -> Iterator[PlaneRef]:
+        """Yield what each file below `source` that matches holds, in natural order of their paths.
 
         What systems hide or add by themselves is passed over: ``._a.tif`` of a Mac, ``@eaDir`` of a disk station.
-
-        Parameters
-        ----------
-        folder : Path
-            Where the pattern starts.
-        channels : iterable of str
-            If given, the only channels there may be: files of others are passed over, too.
-
-        Returns
-        -------
-        matches, others : list
-            The second are paths below `folder` as deep as the pattern, with its ending, that do not match it.
 
         Raises
         ------
         DatasetError
             When the folder is not there, or no file matches.
         """
+        there = self._listed(source)
+        expression = self._expression(self.channels)
+        found = [ref for path in there if (ref := _match(expression, path, source)) is not None]
+        if not found:
+            names = ", ".join(shown(path.relative_to(source).as_posix()) for path in there[:3])
+            rule = f"matches no file; the folder has {names or 'no file at this depth'}…"
+            raise DatasetError("pattern", self.text, rule, "correct the pattern")
+        yield from found
+
+    def others(self, source: Path) -> list[str]:
+        """Return files as deep below `source` as the pattern, with its ending, that do not match it for any channel.
+
+        The folder is listed anew: next to opening every file that matches, that takes no time.
+        """
+        any_channel, alike = self._expression(()), suffixes_like(self.text)
+        names = [path.relative_to(source).as_posix() for path in self._listed(source)]
+        others = [name for name in names if not any_channel.fullmatch(name)]
+        return [shown(name) for name in others if not alike or name.lower().endswith(alike)]
+
+    def _listed(self, folder: Path) -> list[Path]:
+        """Return every file as deep below a folder as the pattern, in natural order, but for hidden ones."""
         if not folder.is_dir():
             raise DatasetError("source", folder, "is no folder", "choose the folder that holds the images")
         with reading("source", folder, "cannot be listed", "check the folder"):
-            below = {path: path.relative_to(folder) for path in _below(folder, self.text.count("/")) if path.is_file()}
-        there = sorted((path for path, parts in below.items() if not self._is_hidden(parts)), key=natural)
-        expression = self._expression(tuple(channels))
-        found = [match for path in there if (match := _match(expression, path, folder)) is not None]
-        if not found:
-            names = ", ".join(shown(below[path].as_posix()) for path in there[:3]) or "no file at this depth"
-            raise DatasetError("pattern", self.text, f"matches no file; the folder has {names}…", "correct the pattern")
-        any_channel = self._expression(())
-        others = [below[path].as_posix() for path in there if not any_channel.fullmatch(below[path].as_posix())]
-        return found, [shown(name) for name in others if not _ENDING.search(self.text) or _ENDING.search(name)]
+            below = folder.glob("/".join(["*"] * (self.text.count("/") + 1)))
+            there = [path for path in below if path.is_file()]
+        return sorted((path for path in there if not self._is_hidden(path.relative_to(folder))), key=natural)
 
     def _is_hidden(self, path: Path) -> bool:
         """Return True for what no pattern means, unless this one writes it out."""
@@ -111,8 +100,8 @@ class FilePattern:
         if channels:
             known["channel"] = "|".join(re.escape(name) for name in sorted(channels, key=len, reverse=True))
         text, ending = self.text, ""
-        if _ENDING.search(text):
-            text, ending = _ENDING.sub("", text), r"\.(?i:tiff?)"
+        if alike := suffixes_like(text):
+            text, ending = text.removesuffix(Path(text).suffix), f"(?i:{'|'.join(map(re.escape, alike))})"
         parts, last = [], 0
         for token in _TOKEN.finditer(text):
             parts.append(re.escape(text[last : token.start()]))
@@ -132,17 +121,13 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _match(expression: re.Pattern[str], path: Path, folder: Path) -> Match | None:
+def _match(expression: re.Pattern[str], path: Path, folder: Path) -> PlaneRef | None:
     found = expression.fullmatch(path.relative_to(folder).as_posix())
     if found is None:
         return None
     values = found.groupdict()
     names = {field: shown(values[field]) for field in ("position", "channel", "row", "column") if field in values}
-    return Match(path, t=int(values.get("t", 0)), z=int(values.get("z", 0)), **names)
-
-
-def _below(folder: Path, depth: int) -> Iterator[Path]:
-    return folder.glob("/".join(["*"] * (depth + 1)))
+    return PlaneRef(path, t=int(values.get("t", 0)), z=int(values.get("z", 0)), **names)
 
 
 def _wrong(text: str, rule: str) -> SettingsError:

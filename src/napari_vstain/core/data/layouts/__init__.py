@@ -1,0 +1,1 @@
+"""How files lie in a folder: which position, channel, time and slice each of them holds."""
