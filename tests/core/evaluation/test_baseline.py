@@ -118,7 +118,7 @@ def test_what_cannot_be_fitted_is_said(pairs):
 def test_on_real_bacteria_it_reaches_what_a_trivial_predictor_reaches(real_data):
     from tifffile import imread
 
-    from napari_vstain.core.evaluation.intensity import image_metrics
+    from napari_vstain.core.evaluation.families.intensity import image_metrics
 
     folder = real_data / "ecoli_phase_fluorescence"
 

@@ -10,8 +10,9 @@ from scipy.stats import pearsonr
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
 from napari_vstain.core.errors import DatasetError
-from napari_vstain.core.evaluation.definitions import METRICS, Definitions, describe, metric_table
-from napari_vstain.core.evaluation.intensity import image_metrics, scores
+from napari_vstain.core.evaluation.columns import METRICS, describe, metric_table
+from napari_vstain.core.evaluation.definitions import Definitions
+from napari_vstain.core.evaluation.families.intensity import image_metrics, scores
 from napari_vstain.core.evaluation.ranges import data_range
 
 SKIMAGE = {
@@ -226,7 +227,7 @@ def test_a_volume_is_scored_by_slice_and_as_a_whole():
     target, prediction = images((3, 40, 50), np.uint16)
     target[1] //= 2
     masks = {"whole": None, "bright": target > 600}
-    table = {(score.z, score.mask): score.metrics for score in scores(target, prediction, masks, Definitions())}
+    table = {(unit.z, unit.mask): unit.values for unit in scores(target, prediction, masks, Definitions())}
     assert set(table) == {(z, mask) for z in (0, 1, 2, None) for mask in masks}
     for z in range(3):
         assert table[z, "whole"] == pytest.approx(reference(target[z], prediction[z]), rel=1e-9)

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from napari_vstain.core.evaluation.definitions import METRICS
+from napari_vstain.core.evaluation.columns import METRICS
 from napari_vstain.core.evaluation.table import Row, read_table, to_table, write_table
 
 

@@ -9,15 +9,16 @@ from napari_vstain.core.lazy import lazily
 
 if TYPE_CHECKING:
     from napari_vstain.core.evaluation.baseline import Baseline, fit_baseline
-    from napari_vstain.core.evaluation.definitions import METRICS, Definitions, metric_table
-    from napari_vstain.core.evaluation.intensity import image_metrics
+    from napari_vstain.core.evaluation.columns import METRICS, metric_table
+    from napari_vstain.core.evaluation.definitions import Definitions
+    from napari_vstain.core.evaluation.families.intensity import image_metrics
     from napari_vstain.core.evaluation.stage import EvaluateResult, EvaluateSettings, run
     from napari_vstain.core.evaluation.summary import Headline, Means, headlines, summarize
     from napari_vstain.core.evaluation.table import COLUMNS, read_table
 
 _LAZY = {
     "COLUMNS": "core.evaluation.table",
-    "METRICS": "core.evaluation.definitions",
+    "METRICS": "core.evaluation.columns",
     "Baseline": "core.evaluation.baseline",
     "Definitions": "core.evaluation.definitions",
     "EvaluateResult": "core.evaluation.stage",
@@ -26,8 +27,8 @@ _LAZY = {
     "Means": "core.evaluation.summary",
     "fit_baseline": "core.evaluation.baseline",
     "headlines": "core.evaluation.summary",
-    "image_metrics": "core.evaluation.intensity",
-    "metric_table": "core.evaluation.definitions",
+    "image_metrics": "core.evaluation.families.intensity",
+    "metric_table": "core.evaluation.columns",
     "read_table": "core.evaluation.table",
     "run": "core.evaluation.stage",
     "summarize": "core.evaluation.summary",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +11,15 @@ from napari_vstain.core.arrays import Image
 from napari_vstain.core.data import Dataset, Position, open_dataset
 from napari_vstain.core.errors import ChannelError, DatasetError, VstainError
 from napari_vstain.core.evaluation.baseline import Baseline, fit_baseline
-from napari_vstain.core.evaluation.intensity import Score, scores
+from napari_vstain.core.evaluation.columns import family_of
+from napari_vstain.core.evaluation.families.family import Context, MetricFamily, Unit
 from napari_vstain.core.evaluation.predicted_stores import SUFFIX, Predictions
 from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.evaluation.table import Row
 from napari_vstain.core.evaluation.trained_on import part_of, slices_of, trained_on
 from napari_vstain.core.experiments import Experiment
 from napari_vstain.core.left_out import LeftOut, leaving_out
-from napari_vstain.core.models import Normalization, OutputKind
+from napari_vstain.core.models import Normalization
 from napari_vstain.core.preprocessing import usable_statistics
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
@@ -39,11 +41,16 @@ class Comparison:
     baseline: Baseline | None = None
     warnings: list[str] = field(default_factory=list)
 
+    @cached_property
+    def families(self) -> Mapping[str, MetricFamily]:
+        """How each target channel is compared; outputs of a kind that no family compares are none."""
+        known = ((one, family_of(one.kind)) for one in self.predictions.spec.outputs)
+        return {name: family for one, family in known if family is not None for name in one.channels}
+
     @property
     def targets(self) -> tuple[str, ...]:
-        """The stain channels that are compared as intensities."""
-        outputs = self.predictions.spec.outputs
-        return tuple(name for one in outputs if one.kind is OutputKind.FLUORESCENCE for name in one.channels)
+        """The stain channels that are compared."""
+        return tuple(self.families)
 
     def usable(self, keys: Sequence[str]) -> list[str]:
         """Return the positions that have every target, in the shape that was predicted; the others are left out."""
@@ -110,23 +117,24 @@ class Comparison:
         masks: Masks,
         progress: Progress,
     ) -> Iterator[Row]:
-        for score in scores(truth, guess, masks, self.settings.metrics, self.settings.threads):
+        context = Context(masks, self.settings.metrics, self.settings.threads)
+        for unit in self.families[target].score(truth, guess, context):
             progress.check()
-            level = "volume" if score.z is None else "slice"
-            if level not in self.settings.levels:
+            if unit.level not in self.settings.levels:
                 continue
-            self._note_undefined(f"{target} at {key}", t, predictor, score)
+            self._note_undefined(target, key, t, predictor, unit)
             yield Row(
                 self.experiment.name, self.predictions.run, self.predictions.spec.fingerprint, predictor,
                 self.dataset.name, key, self.splits.get(key, ""), self.verdicts.get(key, "unreviewed"), target,
-                t, score.z, level, None, score.mask, score.metrics,
+                t, unit.z, unit.level, unit.object_id, unit.mask, unit.values,
             )  # fmt: skip
 
-    def _note_undefined(self, where: str, t: int, predictor: str, score: Score) -> None:
-        undefined = [name for name, value in score.metrics.items() if value != value]
+    def _note_undefined(self, target: str, key: str, t: int, predictor: str, unit: Unit) -> None:
+        undefined = [name for name, value in unit.values.items() if np.isnan(value)]
         if undefined:
-            place = f"t {t}" if score.z is None else f"t {t}, z {score.z}"
-            self.warnings.append(f"{where}, {place}, {predictor}: {_why(score)}, so {', '.join(undefined)} is empty.")
+            place = f"t {t}" if unit.z is None else f"t {t}, z {unit.z}"
+            why = self.families[target].why(unit)
+            self.warnings.append(f"{target} at {key}, {place}, {predictor}: {why}, so {', '.join(undefined)} is empty.")
 
     def _baseline(self, position: Position, t: int) -> npt.NDArray[np.float32] | None:
         if self.baseline is None:
@@ -189,16 +197,6 @@ def _foreground(truth: Image) -> npt.NDArray[np.bool_]:
     if not values.size or values.min() == values.max():
         return np.zeros(truth.shape, bool)
     return np.asarray(truth > threshold_otsu(values), bool)
-
-
-def _why(score: Score) -> str:
-    if score.metrics["mae"] != score.metrics["mae"]:
-        return "no pixel is finite" if score.mask == "whole" else f"the {score.mask} has no finite pixel"
-    if score.metrics["nrmse"] != score.metrics["nrmse"]:
-        return "the target is constant"
-    return (
-        "the prediction is constant" if np.isnan(score.metrics["pearson"]) else "the image is smaller than the window"
-    )
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""Every metric's formula, range, unit and reference stand in one table, which also writes metrics.README."""
+"""Every intensity metric's formula, range, unit and reference stand in one table."""
 
 from typing import Literal, NamedTuple
 
@@ -6,8 +6,8 @@ from pydantic import Field
 
 from napari_vstain.core.settings import Settings
 
-METRICS = ("pearson", "ssim", "nrmse", "psnr", "mae")
-"""The columns, in order."""
+INTENSITIES = ("pearson", "ssim", "nrmse", "psnr", "mae")
+"""The columns of the intensity metrics, in order."""
 
 
 class Definitions(Settings):
@@ -47,8 +47,8 @@ _WINDOWS = {
 }
 
 
-def metric_table(definitions: Definitions) -> tuple[Metric, ...]:
-    """Return what each column of the table means, in the order of `METRICS`."""
+def intensity_table(definitions: Definitions) -> tuple[Metric, ...]:
+    """Return what each column of the table means, in the order of `INTENSITIES`."""
     window, divisor = _WINDOWS[definitions.ssim_window], _DIVISORS[definitions.nrmse_by]
     return (
         Metric(
@@ -91,42 +91,3 @@ def metric_table(definitions: Definitions) -> tuple[Metric, ...]:
         ),
         Metric("mae", "mean(|t - p|)", "0 to infinity", "the target's intensity unit", "lower", "numpy"),
     )
-
-
-def describe(definitions: Definitions) -> str:
-    """Return the text of metrics.README for these definitions."""
-    blocks = [_block(metric) for metric in metric_table(definitions)]
-    return f"{_INTRODUCTION}\n\n" + "\n\n".join(blocks) + f"\n\n{_COLUMNS}\n"
-
-
-def _block(metric: Metric) -> str:
-    return (
-        f"{metric.key}\n  formula    {metric.formula}\n  range      {metric.values}\n  unit       {metric.unit}\n"
-        f"  better     {metric.better}\n  reference  {metric.reference}"
-    )
-
-
-_INTRODUCTION = """\
-What the columns of metrics.csv mean
-
-t is the target and p the prediction, both in the target's intensity unit; n is the number of pixels, m a mean, s a
-population standard deviation. L is the range of t over all finite pixels of the slice or volume, whatever the mask,
-without the highest and the lowest 0.01 % of them, at least one of each: else one hot pixel would decide SSIM and PSNR.
-Pixels where t or p is not finite are left out. With a mask, sums run over the pixels of the mask; the SSIM averages
-the map of the whole image over the mask. All sums are in double precision."""
-
-_COLUMNS = """\
-The other columns
-  experiment, run, model   where the prediction comes from; model is the fingerprint of the network and its weights
-  predictor                model, or baseline: least squares on the training positions from the sources and their
-                           local standard deviations (Gaussian, sigma 2, 4, 8 px), applied unchanged; sources and
-                           targets are normalized by position where the model's are. A model that
-                           does not beat it has learnt nothing that filters do not know
-  dataset                  what was predicted and compared with
-  position, t, z           one field of view of it, time point, slice; z is empty for a volume
-  split                    whether the position was used to train, validate or test; empty when it was none of these
-  verdict                  what a person said of the position's ground truth: unreviewed, accepted, needs work, rejected
-  channel                  the target channel
-  level                    slice or volume: what one row is computed on
-  object_id                empty unless level is object
-  mask                     whole; foreground, the pixels of the target above its Otsu threshold in the volume"""

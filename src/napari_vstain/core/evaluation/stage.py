@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_vstain.core.data import Dataset, open_dataset
+from napari_vstain.core.evaluation.columns import describe
 from napari_vstain.core.evaluation.comparing import Comparison
-from napari_vstain.core.evaluation.definitions import describe
 from napari_vstain.core.evaluation.predicted_stores import Predictions, find_predictions, verdicts
 from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.evaluation.strips import available_cores

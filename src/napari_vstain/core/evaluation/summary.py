@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_vstain.core.evaluation.definitions import METRICS
+from napari_vstain.core.evaluation.columns import METRICS
 from napari_vstain.core.models.split import PARTS
 
 if TYPE_CHECKING:

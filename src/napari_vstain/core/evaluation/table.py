@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from napari_vstain.core.evaluation.definitions import METRICS
+from napari_vstain.core.evaluation.columns import METRICS
 from napari_vstain.core.files import atomically, write_text, writing
 from napari_vstain.core.locks import locked
 
 if TYPE_CHECKING:
     import pandas as pd
 
+NAN = float("nan")
 COLUMNS = (
     "experiment", "run", "model", "predictor", "dataset", "position", "split", "verdict", "channel", "t", "z", "level",
     "object_id", "mask",
@@ -38,10 +39,10 @@ class Row(NamedTuple):
 
 
 def to_table(rows: list[Row]) -> "pd.DataFrame":
-    """Return rows as a table with the columns of `COLUMNS`, then of `METRICS`."""
+    """Return rows as a table with the columns of `COLUMNS`, then of `METRICS`: empty where a row's family has none."""
     import pandas as pd
 
-    values = [[*row[:-1], *(row.metrics[name] for name in METRICS)] for row in rows]
+    values = [[*row[:-1], *(row.metrics.get(name, NAN) for name in METRICS)] for row in rows]
     table = pd.DataFrame(values, columns=[*COLUMNS, *METRICS])
     return table.astype({"t": "int64", "z": "Int64", "object_id": "Int64"} | dict.fromkeys(METRICS, "float64"))
 

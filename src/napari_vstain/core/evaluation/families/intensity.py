@@ -2,30 +2,53 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
-from math import inf, log10, sqrt
-from typing import NamedTuple
+from math import inf, isnan, log10, sqrt
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_vstain.core.arrays import Image, Mask
 from napari_vstain.core.errors import DatasetError
-from napari_vstain.core.evaluation.definitions import METRICS, Definitions
+from napari_vstain.core.evaluation.definitions import INTENSITIES, Definitions, Metric, intensity_table
+from napari_vstain.core.evaluation.families.family import Context, Unit
 from napari_vstain.core.evaluation.moments import Moments, Pair, moments, typical
 from napari_vstain.core.evaluation.ranges import data_range
 from napari_vstain.core.evaluation.similarity import Similarity, kernel, similarity
 from napari_vstain.core.evaluation.strips import Strips, strips
+from napari_vstain.core.models import OutputKind
 
 NAN = float("nan")
 
 
-class Score(NamedTuple):
-    """The metrics of one slice, or of the volume, under one mask."""
+class Intensity:
+    """The family of what is compared pixel by pixel, in the target's unit."""
 
-    z: int | None
-    """The slice; None for the volume."""
-    mask: str
-    metrics: dict[str, float]
+    kinds = frozenset({OutputKind.FLUORESCENCE})
+    metrics = INTENSITIES
+    introduction = """\
+t is the target and p the prediction, both in the target's intensity unit; n is the number of pixels, m a mean, s a
+population standard deviation. L is the range of t over all finite pixels of the slice or volume, whatever the mask,
+without the highest and the lowest 0.01 % of them, at least one of each: else one hot pixel would decide SSIM and PSNR.
+Pixels where t or p is not finite are left out. With a mask, sums run over the pixels of the mask; the SSIM averages
+the map of the whole image over the mask. All sums are in double precision."""
+
+    def table(self, definitions: Definitions) -> tuple[Metric, ...]:
+        """Return what each column means."""
+        return intensity_table(definitions)
+
+    def score(self, truth: Image, guess: Image, context: Context) -> Iterator[Unit]:
+        """Yield every slice, then the volume, each under every mask; see `scores`."""
+        return scores(truth, guess, context.masks, context.definitions, context.threads)
+
+    def why(self, unit: Unit) -> str:
+        """Return why some values are not defined: what mae lacks, all lack; pearson and ssim ask for most."""
+        if isnan(unit.values["mae"]):
+            return "no pixel is finite" if unit.mask == "whole" else f"the {unit.mask} has no finite pixel"
+        if isnan(unit.values["nrmse"]):
+            return "the target is constant"
+        if isnan(unit.values["pearson"]):
+            return "the prediction is constant"
+        return "the image is smaller than the window"
 
 
 def image_metrics(
@@ -35,7 +58,7 @@ def image_metrics(
     definitions: Definitions | None = None,
     threads: int | None = None,
 ) -> dict[str, float]:
-    """Return pearson, ssim, nrmse, psnr and mae of a prediction, as `definitions.metric_table` defines them.
+    """Return pearson, ssim, nrmse, psnr and mae of a prediction, as `definitions.intensity_table` defines them.
 
     Parameters
     ----------
@@ -66,7 +89,7 @@ def image_metrics(
     if target.ndim == 2:
         target, prediction, mask = target[None], prediction[None], None if mask is None else mask[None]
     *_, volume = scores(target, prediction, {"": mask}, definitions or Definitions(), threads)
-    return volume.metrics
+    return volume.values
 
 
 def scores(
@@ -75,8 +98,8 @@ def scores(
     masks: Mapping[str, Mask | None],
     definitions: Definitions,
     threads: int | None = None,
-) -> Iterator[Score]:
-    """Yield the scores of every slice, then of the volume, each under every mask.
+) -> Iterator[Unit]:
+    """Yield the metrics of every slice, then of the volume, each under every mask.
 
     Parameters
     ----------
@@ -96,10 +119,10 @@ def scores(
             ranges = (data_range(target[z], prediction[z]) if len(target) > 1 else volume, volume)
             maps.append(_similarity(target[z], prediction[z], ranges, _at(z, masks), weights, pool))
             for name, part, similar in zip(names, masked, maps[-1], strict=True):
-                yield Score(z, name, _metrics(part, similar.mean(0), ranges[0], definitions, shift))
+                yield Unit("slice", z, None, name, _metrics(part, similar.mean(0), ranges[0], definitions, shift))
     for index, name in enumerate(names):
         similar = reduce(Similarity.__or__, (one[index] for one in maps))
-        yield Score(None, name, _metrics(whole[index], similar.mean(1), volume, definitions, shift))
+        yield Unit("volume", None, None, name, _metrics(whole[index], similar.mean(1), volume, definitions, shift))
 
 
 def _similarity(
@@ -131,7 +154,7 @@ def _metrics(sums: Moments, ssim: float, data_range: float, definitions: Definit
         _psnr(data_range, sums.mean_squared_error),
         sums.mean_absolute_error,
     )
-    return dict(zip(METRICS, values, strict=True))
+    return dict(zip(INTENSITIES, values, strict=True))
 
 
 def _pearson(sums: Moments) -> float:
