@@ -12,7 +12,6 @@ from qtpy.QtWidgets import QApplication
 
 from napari_vstain.core.data import open_dataset
 from napari_vstain.core.inference.loading import load_predictor
-from napari_vstain.core.inference.resampling import ResampledPredictor
 from napari_vstain.core.session import open_path
 from napari_vstain.core.settings import load_config
 from napari_vstain.widgets.choosing import PositionsDialog
@@ -187,7 +186,7 @@ def test_a_batch_is_resampled_when_the_box_is_ticked_and_says_so_when_it_is_not(
     click(section, qtbot, section.buttons.batches["this"])
     predictor = load_predictor(coarse)
     if resample:
-        predictor = ResampledPredictor(predictor, (2, 2))
+        predictor = predictor.resampled((2, 2))
     (key, image), *others = stored(study, "coarse").items()
     assert (key, others) == (position.key, [])
     np.testing.assert_allclose(image, expected(predictor, plate, key), rtol=1e-4, atol=0.05)

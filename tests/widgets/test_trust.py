@@ -79,7 +79,6 @@ def test_what_was_said_goes_with_the_model(section, qtbot, desk, field):
 
 def test_another_voxel_size_is_said_and_resampling_is_offered(section, qtbot, desk, picky):
     from napari_vstain.core.inference.loading import load_predictor
-    from napari_vstain.core.inference.resampling import ResampledPredictor
 
     image = smooth(5)
     desk.viewer.add_image(image, name="Phase", scale=(100, 100), units=("nm", "nm"))
@@ -89,7 +88,7 @@ def test_another_voxel_size_is_said_and_resampling_is_offered(section, qtbot, de
     section.trust.offer.setChecked(True)
     (layer,) = predict(section, qtbot)
     assert "voxel size differs" not in section.trust.line.text()
-    expected = ResampledPredictor(load_predictor(picky), (2, 2)).predict(image[None])["stain"][0]
+    expected = load_predictor(picky).resampled((2, 2)).predict(image[None])["stain"][0]
     np.testing.assert_allclose(layer.data, expected, rtol=1e-4, atol=0.05)
 
 

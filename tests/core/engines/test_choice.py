@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from napari_vstain.core.engines import choice, load_engine
+from napari_vstain.core.engines import Engine, choice, load_engine
 from napari_vstain.core.engines.base import EngineName, Precision
 from napari_vstain.core.engines.choice import Candidate, fastest, probe
 from napari_vstain.core.errors import ModelError
@@ -16,7 +16,7 @@ from napari_vstain.core.progress import Cancelled, CancelToken
 from .models import KINDS, batch_of, eager, flat, relative_rms
 
 
-class Fake:
+class Fake(Engine):
     """An engine that takes `seconds` for a batch and is off by `error`."""
 
     def __init__(self, candidate: Candidate, reason: str, seconds: float = 0, error: float = 0) -> None:

@@ -31,7 +31,8 @@ def test_what_is_joined_later_is_held_until_then():
 def test_a_network_that_needs_little_runs_larger_images_whole():
     spec = spec_of(1, units=(0, 1), tile_exact=False)
     predictor = Predictor(TorchEngine(TinyUNet(depth=1, norm=True), ("stain",), (1, 1, 32, 32), threads=1), spec)
-    predictor.budget_px = 900 * 900 * 300 // BYTES_PER_PIXEL  # of which the common guess would take a seventh
+    # The common guess would take seven times as much as there is.
+    predictor.runner.measured.budget_px = 900 * 900 * 300 // BYTES_PER_PIXEL
     assert len(predictor.plan((1, 880, 850), 256)) == 1
     assert len(predictor.plan((1, 4000, 4000), 256)) > 1
     image = np.random.default_rng(0).normal(100, 20, (1, 880, 850)).astype(np.float32)

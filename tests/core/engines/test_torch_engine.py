@@ -79,7 +79,7 @@ def test_a_gpu_says_what_memory_is_free_and_the_processor_leaves_it_to_the_syste
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1 << 20)
     assert engine.free_memory_bytes == (3 << 30) + (4 << 20)
     spec = ModelSpec(sources=("a",), outputs=(OutputSpec(channels=("b",)),))
-    assert Predictor(engine, spec, augment="mean").pixels_at_once == pixels_at_once((3 << 30) + (4 << 20))
+    assert Predictor(engine, spec, augment="mean").runner.pixels_at_once == pixels_at_once((3 << 30) + (4 << 20))
 
     def broken(device):
         raise RuntimeError("CUDA error: no device")

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_vstain.core.engines import OutOfMemory
+from napari_vstain.core.engines import Engine, OutOfMemory
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 
 torch.set_num_threads(1)
@@ -68,7 +68,7 @@ class TwoHeads(nn.Module):
         return {"stain": self.large(features), "small": self.small(features)}
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """An engine with nothing to it: what `core.inference.engines` does well, done plainly."""
 
     name, device, precision, reason = "torch", "CPU", "float32", ""

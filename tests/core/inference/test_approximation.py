@@ -32,7 +32,7 @@ def test_a_measured_halo_is_as_small_as_the_error_allows():
 
 def test_an_image_that_fits_is_whole_and_exact_whatever_the_halo():
     predictor = far_sighted()
-    predictor.budget_px = 2200**2
+    predictor.runner.measured.budget_px = 2200**2
     plan = predictor.plan((1, 150, 150), 64)
     assert len(plan) == 1
     assert predictor.caveat(plan, predictor.source(noise((1, 150, 150)))) == ""
@@ -40,7 +40,7 @@ def test_an_image_that_fits_is_whole_and_exact_whatever_the_halo():
 
 def test_a_halo_larger_than_the_tile_is_replaced_by_a_measured_one_and_said():
     predictor = far_sighted()
-    predictor.budget_px = 400**2
+    predictor.runner.measured.budget_px = 400**2
     image = noise((1, 900, 700))
     plan = predictor.plan((1, 900, 700), 128)
     assert len(plan) > 1
@@ -92,13 +92,13 @@ def debris(shape):
 def test_the_error_of_a_blend_is_estimated_from_above_on_the_image_at_hand(network, image, shape):
     spec = spec_of(1, units=(0, 1), tile_exact=False)
     pixels, predictor = image(shape), Predictor(TorchEngine(network()), spec)
-    predictor.budget_px = 400**2
+    predictor.runner.measured.budget_px = 400**2
     plan = predictor.plan((1, *shape[1:]), 256)
     assert plan.margin
     blended = predictor.predict(pixels, 256)["stain"]
-    predictor.budget_px = 10**8
+    predictor.runner.measured.budget_px = 10**8
     true = relative_rms(blended, predictor.predict(pixels)["stain"])
-    predictor.budget_px = 400**2
+    predictor.runner.measured.budget_px = 400**2
     said = predictor.caveat(plan, predictor.source(pixels))
     assert "are blended: a relative error of at most about" in said
     assert true <= float(said.split()[-1]) <= max(30 * true, 0.02)
@@ -108,7 +108,7 @@ def test_an_image_that_does_not_fit_whole_is_blended_instead():
     image = noise((1, 900, 900))
     predictor = across(fits=800**2)
     blended = predictor.predict(image)["stain"]
-    assert predictor.most_px is not None
+    assert predictor.runner.measured.most_px is not None
     assert predictor.plan((1, 900, 900)).margin
     assert 0 < relative_rms(blended, across().predict(image)["stain"]) < 0.3
     streamed = Stream(StreamRequest(image), across(fits=800**2))(Progress())["stain"]
@@ -138,14 +138,14 @@ class Far(nn.Module):
 def test_the_error_of_a_halo_that_is_too_small_is_estimated_from_above_too(image):
     spec = spec_of(0, units=(0, 1)).model_copy(update={"halo": (0, 64, 64)})
     pixels, predictor = image((1, 900, 800)), Predictor(TorchEngine(Far()), spec)
-    predictor.budget_px = 170**2
+    predictor.runner.measured.budget_px = 170**2
     plan = predictor.plan((1, 900, 800), 64)
     assert len(plan) > 1
     assert plan.halo[1] < 60
     small = predictor.predict(pixels, 64)["stain"]
-    predictor.budget_px = 10**8
+    predictor.runner.measured.budget_px = 10**8
     true = relative_rms(small, predictor.predict(pixels)["stain"])
-    predictor.budget_px = 300**2
+    predictor.runner.measured.budget_px = 300**2
     said = predictor.caveat(plan, predictor.source(pixels))
     assert "looks 64 px far" in said
     assert true <= float(said.split()[-1])

@@ -57,7 +57,7 @@ def test_pixels_that_are_nan_or_infinite_are_reported_at_the_command_line(tmp_pa
 def test_a_plate_without_the_models_channels_is_refused_and_nothing_is_written(tmp_path):
     workspace = workspace_with(tmp_path / "work", keys=KEYS[:1], shape=(1, 2, 1, 60, 50))
     predictor = predictor_of()
-    predictor.spec = predictor.spec.model_copy(update={"sources": ("Phase", "DIC")})
+    predictor.runner.spec = predictor.spec.model_copy(update={"sources": ("Phase", "DIC")})
     with pytest.raises(ChannelError, match=r"DIC.*A/1/0 has Extra, Phase; choose one of these"):
         run(PredictSettings(dataset="noise", experiment="test"), workspace, Progress(), predictor=predictor)
     assert not workspace.experiment("test").evaluation.exists()
@@ -104,7 +104,7 @@ def test_a_disk_that_is_full_midway_keeps_what_was_done_and_the_same_command_goe
     asked = PredictSettings(dataset="noise", experiment="test", tile_px=512, output=output)
     engines = [Counting(TinyUNet(depth=1)) for _ in range(2)]
     first, second = predictor_of(), predictor_of()
-    first.engine, second.engine = engines
+    first.runner.engine, second.runner.engine = engines
     with pytest.raises(StorageError, match="the disk is full"):
         run(asked, workspace, Progress(), predictor=first)
     position = open_dataset(output).position(KEYS[0])

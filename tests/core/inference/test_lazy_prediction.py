@@ -84,7 +84,7 @@ def test_networks_that_are_not_tile_exact_are_blended_lazily_as_at_once():
     image = noise((1, 200, 180))
     engine = TorchEngine(TinyUNet(depth=1, norm=True))
     predictor = Predictor(engine, spec)
-    predictor.most_px = 100**2
+    predictor.runner.measured.most_px = 100**2
     lazy = predict_lazy(image, predictor, tile_px=64)
     assert lazy.numblocks == (1, 4, 3)
     np.testing.assert_allclose(lazy.compute(scheduler="sync"), predictor.predict(image, 64)["stain"], rtol=0, atol=1e-6)

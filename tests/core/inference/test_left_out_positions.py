@@ -62,7 +62,7 @@ def predict(workspace, level="fov", **more):
     predictor = predictor_of()
     normalization = Normalization(level=level, subtract="median", divide="iqr")
     known = {"source_normalization": normalization, "spacing_um": (2.0, 0.5, 0.25)}
-    predictor.spec = predictor.spec.model_copy(update=known)
+    predictor.runner.spec = predictor.spec.model_copy(update=known)
     predictor.model = predictor.spec
     settings = PredictSettings(**{"dataset": "noise", "experiment": "test", **more})
     return run(settings, workspace, Progress(), predictor=predictor)

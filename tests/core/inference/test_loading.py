@@ -65,11 +65,11 @@ def test_tiles_whose_halo_is_cut_away_inside_the_network_equal_whole_passes(mode
     image = noise((1, 200, 170))
     trimming = load_predictor(model[0], engine=engine, device="cpu", threads=1, augment=augment)
     found = trimming.predict(image, 64)
-    assert any(trimming._trimmers.values())
+    assert any(trimming.runner.trimmers.values())
     monkeypatch.setattr(running, "TRIMMED_FROM", np.inf)
     whole = load_predictor(model[0], engine=engine, device="cpu", threads=1, augment=augment)
     expected = whole.predict(image, 512)
-    assert not any(whole._trimmers.values())
+    assert not any(whole.runner.trimmers.values())
     for task, values in expected.items():
         assert relative_rms(found[task], values) <= 1e-6
 

@@ -78,7 +78,8 @@ def test_datasets_of_equal_positions_keep_their_predictions_apart(workspace):
 
 def test_a_model_names_the_store_by_the_dataset_it_was_not_trained_on(workspace):
     trained_elsewhere = predictor_of()
-    trained_elsewhere.spec = trained_elsewhere.spec.model_copy(update={"training": {"dataset": "2026_01_01_cells"}})
+    trained_on = {"training": {"dataset": "2026_01_01_cells"}}
+    trained_elsewhere.runner.spec = trained_elsewhere.spec.model_copy(update=trained_on)
     result = run(settings_of(positions=KEYS[:1]), workspace, Progress(), predictor=trained_elsewhere)
     assert result.store.name == f"predictions_{workspace.dataset('noise').stem}.zarr"
 
@@ -149,7 +150,7 @@ def test_only_what_is_asked_is_predicted(workspace):
 def stopping(at):
     engine = Counting(TinyUNet(depth=1), at, lambda token: token.cancel())
     predictor = predictor_of()
-    predictor.engine = engine
+    predictor.engine = predictor.runner.engine = engine
     return predictor, engine
 
 
@@ -232,7 +233,7 @@ def test_a_full_disk_is_said_and_the_batch_goes_on_later(workspace, monkeypatch)
 
 def test_a_missing_channel_is_said_before_anything_is_written(workspace):
     predictor = predictor_of()
-    predictor.spec = predictor.spec.model_copy(update={"sources": ("DIC",)})
+    predictor.runner.spec = predictor.spec.model_copy(update={"sources": ("DIC",)})
     with pytest.raises(ChannelError, match="DIC"):
         run(settings_of(), workspace, Progress(), predictor=predictor)
     assert not workspace.experiment("test").evaluation.exists()
@@ -309,7 +310,7 @@ def test_stacks_are_predicted_and_gone_on_with(tmp_path, more, blocks):
     network = TinyUNet(depth=1, dimensions=3)
     predictor = predictor_of(network=network, **more)
     expected = expected_of(workspace, KEYS[0], 0, predictor_of(network=network, **more))
-    predictor.engine = Counting(network, 1, lambda token: token.cancel())
+    predictor.engine = predictor.runner.engine = Counting(network, 1, lambda token: token.cancel())
     with pytest.raises(Cancelled):
         run(settings_of(z_step=1), workspace, Progress(), predictor=predictor)
     result = run(settings_of(z_step=1), workspace, Progress(), predictor=predictor_of(network=network, **more))
@@ -348,7 +349,7 @@ class Slow(TorchEngine):
         return super().run(batch, token)
 
 predictor = predictor_of()
-predictor.engine = Slow(TinyUNet(depth=1))
+predictor.engine = predictor.runner.engine = Slow(TinyUNet(depth=1))
 settings = stage.PredictSettings(dataset="noise", experiment="test", tile_px=512)
 stage.run(settings, Workspace.open({root!r}), Progress(), predictor=predictor)
 """

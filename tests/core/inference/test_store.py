@@ -42,7 +42,7 @@ def predict(workspace, predictor=None, **more):
 
 def counting(**more):
     predictor = predictor_of(**more)
-    predictor.engine = Counting(TinyUNet(depth=1))
+    predictor.engine = predictor.runner.engine = Counting(TinyUNet(depth=1))
     return predictor
 
 

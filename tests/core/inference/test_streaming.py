@@ -61,7 +61,7 @@ def test_every_pixel_is_streamed_once_and_equals_the_prediction(shape, fast, dat
 
     def count(item):
         times[item.area] += 1
-        predictor.speed = fast
+        predictor.runner.measured.speed = fast
         if data.draw(st.booleans()):
             stream.look_at(Area(slice(0, 1), slice(z - 1, z), slice(0, y), slice(data.draw(st.integers(0, x)), x)))
 
@@ -115,7 +115,7 @@ def test_tiles_grow_while_they_are_quick():
 
     def hurry(item):
         sizes.append(item.area.y.stop - item.area.y.start)
-        predictor.speed = 1e9
+        predictor.runner.measured.speed = 1e9
 
     Stream(StreamRequest(noise((1, 1024, 1024)), Area(y=slice(0, 9), x=slice(0, 9))), predictor)(
         Progress(sink=Listener(hurry))
@@ -126,7 +126,7 @@ def test_tiles_grow_while_they_are_quick():
 
     def dawdle(item):
         sizes.append(item.area.y.stop - item.area.y.start)
-        predictor.speed = 10
+        predictor.runner.measured.speed = 10
 
     Stream(StreamRequest(noise((1, 512, 512))), predictor)(Progress(sink=Listener(dawdle)))
     assert set(sizes) == {128}

@@ -49,7 +49,7 @@ def test_blended_tiles_come_close_to_the_whole_and_show_no_seams():
     image = noise((1, 256, 256))
     whole = predictor_of().predict(image)["stain"]
     predictor = predictor_of()
-    predictor.most_px = 120**2
+    predictor.runner.measured.most_px = 120**2
     plan = predictor.plan((1, 256, 256), 64)
     assert plan.margin == 16
     blended = predictor.predict(image, 64)["stain"]

@@ -1,7 +1,7 @@
 """An engine runs a network on a batch: the only thing that prediction asks of a framework."""
 
+from abc import ABC, abstractmethod
 from enum import StrEnum
-from typing import Protocol
 
 from napari_vstain.core.arrays import Array
 from napari_vstain.core.progress import CancelToken
@@ -25,29 +25,22 @@ class Precision(StrEnum):
     FLOAT16 = "float16"
 
 
-class Engine(Protocol):
-    """A network ready to run. It sees normalized intensities and returns normalized ones, whatever its file does."""
+class Engine(ABC):
+    """A network ready to run. It sees normalized intensities and returns normalized ones, whatever its file does.
 
-    @property
-    def name(self) -> str:
-        """``torch``, ``onnxruntime`` or ``openvino``."""
-        ...
+    What an engine may do besides `run` says here that it does not: an engine that does says so itself.
+    """
 
-    @property
-    def device(self) -> str:
-        """What it runs on, for people: ``CPU (2 threads)``, ``NVIDIA H200``."""
-        ...
+    name: str
+    """``torch``, ``onnxruntime`` or ``openvino``."""
+    device: str
+    """What it runs on, for people: ``CPU (2 threads)``, ``NVIDIA H200``."""
+    precision: str
+    """``float32``, ``bfloat16`` or ``float16``."""
+    reason: str
+    """Why this engine, for people: ``fastest of 3: 2.8 Mpx/s (onnxruntime 2.6, torch 0.5)``."""
 
-    @property
-    def precision(self) -> str:
-        """``float32``, ``bfloat16`` or ``float16``."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why this engine, for people: ``fastest of 3: 2.8 Mpx/s (onnxruntime 2.6, torch 0.5)``."""
-        ...
-
+    @abstractmethod
     def run(self, batch: Array, token: CancelToken | None = None) -> dict[str, Array]:
         """Return the outputs by task: float32, C-contiguous, the caller's own memory.
 
@@ -65,7 +58,19 @@ class Engine(Protocol):
         OutOfMemory
             When the batch does not fit; the engine stays usable.
         """
-        ...
+
+    def trimmed(self, halo: tuple[int, int]) -> "Engine | None":
+        """Return this engine for tiles whose halo, (Y, X) in pixels, it cuts away inside; None when it does not."""
+        return None
+
+    def footprint(self, shape: tuple[int, ...]) -> float | None:
+        """Return the bytes that it holds for each pixel of a batch of `shape`; None when it cannot tell."""
+        return None
+
+    @property
+    def free_memory_bytes(self) -> int | None:
+        """Memory that its device may still give; None where that is the computer's own."""
+        return None
 
 
 class OutOfMemory(MemoryError):

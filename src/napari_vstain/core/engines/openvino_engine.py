@@ -10,7 +10,7 @@ import numpy as np
 import openvino as ov
 
 from napari_vstain.core.arrays import Array
-from napari_vstain.core.engines.base import Precision
+from napari_vstain.core.engines.base import Engine, Precision
 from napari_vstain.core.engines.devices import cpu_label, cpu_threads
 from napari_vstain.core.engines.footprint import graph_footprint
 from napari_vstain.core.engines.out_of_memory import memory_errors, running
@@ -29,7 +29,7 @@ KEPT_PIXELS = 8_000_000
 """Batches of several shapes are kept compiled as long as their pixels are no more than this together."""
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Engine):
     """An ONNX graph in OpenVINO, of any batch and tile size; calls from several threads wait for each other.
 
     The graph is compiled for each shape of batch, and the last ones are kept. With free axes one graph would do,

@@ -8,7 +8,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from napari_vstain.core.arrays import Array
-from napari_vstain.core.engines.base import Precision
+from napari_vstain.core.engines.base import Engine, Precision
 from napari_vstain.core.engines.devices import cpu_label, cpu_threads, cuda_devices, device_index
 from napari_vstain.core.engines.footprint import graph_footprint
 from napari_vstain.core.engines.out_of_memory import memory_errors, running
@@ -24,7 +24,7 @@ _FATAL_ONLY = 4
 _log = logging.getLogger(__name__)
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Engine):
     """An ONNX graph in ONNX Runtime. It may be called from several threads at once.
 
     Parameters

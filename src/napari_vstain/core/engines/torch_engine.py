@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from napari_vstain.core.arrays import Array
-from napari_vstain.core.engines.base import Precision
+from napari_vstain.core.engines.base import Engine, Precision
 from napari_vstain.core.engines.devices import cpu_label, cpu_threads, device_index
 from napari_vstain.core.engines.fold_batchnorm import folded, relative_rms
 from napari_vstain.core.engines.footprint import network_footprint
@@ -24,7 +24,7 @@ _FOLDING_TOLERANCE = 1e-6
 """Relative RMS up to which folding batch normalization may change a prediction in float32."""
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """A network in torch: a copy, so that training may go on meanwhile. It may be called from several threads.
 
     Parameters

@@ -21,7 +21,7 @@ class Augmentation(StrEnum):
     MEDIAN = "median"
 
 
-class AugmentedEngine:
+class AugmentedEngine(Engine):
     """An engine that runs another one on every flip and rotation of a batch.
 
     Exact in tiles like the engine itself: a batch and its reads are multiples of the stride, so a flipped tile
@@ -29,46 +29,28 @@ class AugmentedEngine:
     """
 
     def __init__(self, engine: Engine, spec: ModelSpec, augmentation: Augmentation) -> None:
-        self.inner = engine
-        self._made_of = spec, augmentation
+        self.name, self.device, self.precision, self.reason = (
+            engine.name,
+            engine.device,
+            engine.precision,
+            engine.reason,
+        )
+        self._engine, self._made_of = engine, (spec, augmentation)
         self._symmetries = symmetries(spec)
         self._reduce = np.mean if augmentation is Augmentation.MEAN else np.median
 
     @property
-    def name(self) -> str:
-        """The engine's name."""
-        return self.inner.name
-
-    @property
-    def device(self) -> str:
-        """The engine's device."""
-        return self.inner.device
-
-    @property
-    def precision(self) -> str:
-        """The engine's precision."""
-        return self.inner.precision
-
-    @property
-    def reason(self) -> str:
-        """Why this engine."""
-        return self.inner.reason
-
-    @property
     def free_memory_bytes(self) -> int | None:
         """The engine's, if it says."""
-        free: int | None = getattr(self.inner, "free_memory_bytes", None)
-        return free
+        return self._engine.free_memory_bytes
 
     def footprint(self, shape: tuple[int, ...]) -> float | None:
         """Return the bytes that the engine holds for each pixel; it runs one flip at a time."""
-        ask = getattr(self.inner, "footprint", None)
-        return None if ask is None else ask(shape)
+        return self._engine.footprint(shape)
 
     def trimmed(self, halo: tuple[int, int]) -> "AugmentedEngine | None":
         """Return this engine for tiles whose halo it cuts away inside; None when that gains nothing."""
-        ask = getattr(self.inner, "trimmed", None)
-        inner = ask(halo) if ask is not None and halo[0] == halo[1] else None
+        inner = self._engine.trimmed(halo) if halo[0] == halo[1] else None
         return None if inner is None else AugmentedEngine(inner, *self._made_of)
 
     def run(self, batch: Array, token: CancelToken | None = None) -> dict[str, Array]:
@@ -82,8 +64,16 @@ class AugmentedEngine:
         return outputs
 
     def _run(self, batch: Array, symmetry: tuple[int, bool], token: CancelToken | None) -> dict[str, Array]:
-        outputs = self.inner.run(np.ascontiguousarray(turned(batch, symmetry)), token)
+        outputs = self._engine.run(np.ascontiguousarray(turned(batch, symmetry)), token)
         return {task: turned_back(output, symmetry) for task, output in outputs.items()}
+
+
+def augmented(engine: Engine, spec: ModelSpec, augmentation: Augmentation) -> tuple[Engine, ModelSpec]:
+    """Return an engine with the step that `augmentation` asks for around it, and the spec with what that adds."""
+    if augmentation is Augmentation.NONE:
+        return engine, spec
+    more = spec.model_copy(update={"outputs": (*spec.outputs, *uncertainties(spec))})
+    return AugmentedEngine(engine, spec, augmentation), more
 
 
 def symmetries(spec: ModelSpec) -> list[tuple[int, bool]]:

@@ -9,6 +9,7 @@ from napari_vstain.core.engines.choice import Tell
 from napari_vstain.core.inference.augment import Augmentation
 from napari_vstain.core.inference.normalize import check_scaling
 from napari_vstain.core.inference.predictor import Predictor
+from napari_vstain.core.inference.resampling import SAME_SIZE, Factors
 from napari_vstain.core.models.files.model_file import ModelFile, open_model
 from napari_vstain.core.models.files.model_notes import ModelNotes
 from napari_vstain.core.models.spec import ModelSpec
@@ -62,14 +63,14 @@ class LoadedFrom:
     options: dict[str, Any]
     """Of `engines.load_engine`."""
 
-    def load(self, augment: Augmentation) -> Predictor:
+    def load(self, augment: Augmentation, factors: Factors) -> Predictor:
         """Return the predictor, loaded once in this process for each model file as it is now."""
         options = sorted(self.options.items())
         key = (self.file.path.stat().st_mtime_ns, augment, repr((self.file, options)))
         if key not in _CACHE:
             _CACHE.clear()
             _CACHE[key] = load_predictor(self.file, augment=augment, **self.options)
-        return _CACHE[key]
+        return _CACHE[key] if factors == SAME_SIZE else _CACHE[key].resampled(factors)
 
     def with_threads(self, threads: int) -> "LoadedFrom | None":
         """Return the same for workers of so many threads each; None when it was loaded for another number."""

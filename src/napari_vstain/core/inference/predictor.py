@@ -13,15 +13,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from napari_vstain.core.arrays import ZYX, Array, Region
+from napari_vstain.core.arrays import ZYX, Array
 from napari_vstain.core.engines import Engine, OutOfMemory
 from napari_vstain.core.errors import ChannelError, DatasetError, TilingError
-from napari_vstain.core.inference.augment import UNCERTAINTY, Augmentation, AugmentedEngine, uncertainties
+from napari_vstain.core.inference.augment import UNCERTAINTY, Augmentation, augmented
 from napari_vstain.core.inference.blocks import Block, read_block, statistics_of_sources
 from napari_vstain.core.inference.estimate import LEAST_PX, estimated_error
 from napari_vstain.core.inference.image_source import ArraySource, Source
 from napari_vstain.core.inference.normalize import Scaling, source_scaling, target_scaling
-from napari_vstain.core.inference.runner import TileRunner, empty
+from napari_vstain.core.inference.planner import retried_smaller
+from napari_vstain.core.inference.resampling import SAME_SIZE, Factors, ResampledRunner, at_model_size
+from napari_vstain.core.inference.runner import Runner, TileRunner, empty
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 from napari_vstain.core.progress import CancelToken, Progress
 from napari_vstain.core.tiling.blend import Blender, with_neighbours
@@ -34,7 +36,7 @@ __all__ = ["Block", "Predictor"]
 class Origin(Protocol):
     """Where a predictor was loaded from; it can be pickled."""
 
-    def load(self, augment: Augmentation) -> "Predictor":
+    def load(self, augment: Augmentation, factors: Factors) -> "Predictor":
         """Return the predictor, loaded in this process."""
         ...
 
@@ -43,8 +45,10 @@ class Origin(Protocol):
         ...
 
 
-class Predictor(TileRunner):
-    """A model ready to predict: an engine, and what the model says of itself. Threads may take turns with it.
+class Predictor:
+    """A model ready to predict: a runner of tiles, with steps around it. Threads may take turns with it.
+
+    The engine stands innermost; flips and rotations are a step around it, another voxel size one around both.
 
     Parameters
     ----------
@@ -54,8 +58,17 @@ class Predictor(TileRunner):
         Channels, normalization, stride and halo.
     augment : Augmentation
         Predict the eight flips and rotations too; adds an output ``<task>_uncertainty`` for every task.
+    factors : (Y, X)
+        Pixels of the image in a pixel of the model, where they differ.
     origin : Origin, optional
         Where it was loaded from: workers on other machines load the model anew from there.
+    tiles : TileRunner, optional
+        The runner of another predictor of the same engine, spec and flips, with what it measured.
+
+    Raises
+    ------
+    ModelError
+        When images of another voxel size are wanted, and an output has other pixels than the model's sources.
     """
 
     def __init__(
@@ -64,29 +77,41 @@ class Predictor(TileRunner):
         spec: ModelSpec,
         *,
         augment: Augmentation | str = Augmentation.NONE,
+        factors: Factors = SAME_SIZE,
         origin: Origin | None = None,
+        tiles: TileRunner | None = None,
     ) -> None:
-        self.model = spec
-        """What the model says of itself; `spec` has the outputs that augmentation adds, too."""
+        self.engine, self.model, self.factors, self.origin = engine, spec, factors, origin
         self.augment = Augmentation(augment)
-        self.origin = origin
-        if self.augment is not Augmentation.NONE:
-            engine = AugmentedEngine(engine, spec, self.augment)
-            spec = spec.model_copy(update={"outputs": (*spec.outputs, *uncertainties(spec))})
-        super().__init__(engine, spec)
+        self._tiles = tiles or TileRunner(*augmented(engine, spec, self.augment))
+        self.runner: Runner = self._tiles if factors == SAME_SIZE else ResampledRunner(self._tiles, factors)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.origin is None:
-            engine = getattr(self.engine, "inner", self.engine)
-            return partial(Predictor, augment=self.augment), (engine, self.model)
-        return self.origin.load, (self.augment,)
+            return partial(Predictor, augment=self.augment, factors=self.factors), (self.engine, self.model)
+        return self.origin.load, (self.augment, self.factors)
+
+    def resampled(self, factors: Factors) -> "Predictor":
+        """Return this predictor for images of another voxel size along Y and X; they share what was measured."""
+        return Predictor(
+            self.engine, self.model, augment=self.augment, factors=factors, origin=self.origin, tiles=self._tiles
+        )
 
     def shared(self, threads: int) -> "Predictor":
         """Return this predictor for workers of so many threads each, unless it was loaded for another number."""
         origin = None if self.origin is None else self.origin.with_threads(threads)
         if origin is None:
             return self
-        return Predictor(getattr(self.engine, "inner", self.engine), self.model, augment=self.augment, origin=origin)
+        return Predictor(self.engine, self.model, augment=self.augment, factors=self.factors, origin=origin)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What is predicted and how far that looks, in pixels of the image: `model`, as the steps change it."""
+        return self.runner.spec
+
+    def plan(self, shape: ZYX, tile_px: int | None = None, *, z: int | None = None, z_step: int = 1) -> TilePlan:
+        """Return the tiles of an image of `shape`, (Z, Y, X); see `TileRunner.plan`."""
+        return self.runner.plan(shape, tile_px, z=z, z_step=z_step)
 
     def channel_names(self, output: OutputSpec) -> tuple[str, ...]:
         """Return the names of an output's channels as they are stored: ``<target>_prediction``, ``…_uncertainty``."""
@@ -147,25 +172,20 @@ class Predictor(TileRunner):
         source = self.source(array)
         part = inside(region, _zyx(source))
         scaling = self.scaling(statistics, source)
-        while True:
-            plan = self.plan(_zyx(source), tile_px, z_step=z_step)
-            try:
-                results = self._predicted(source, scaling, plan, part, progress)
-            except OutOfMemory:
-                continue  # the next plan is smaller, until there is none
-            return {task: result[:, 0] if array.ndim == 3 else result for task, result in results.items()}
 
-    def _predicted(
-        self, source: Source, scaling: Scaling, plan: TilePlan, part: Region, progress: Progress
-    ) -> dict[str, Array]:
-        tiles = with_neighbours(plan, plan.intersecting(part))
-        progress.phase("Predicting", len(tiles), "tiles")
-        results = {output.task: empty(plan, output, part) for output in self.spec.outputs}
-        for tile, outputs in self.results(plan, self.blocks(source, scaling, tiles), progress.token):
-            for output in self.spec.outputs:
-                put(results[output.task], plan, output, part, tile, outputs[output.task])
-            progress.advance()
-        return results
+        def attempt() -> dict[str, Array]:
+            plan = self.plan(_zyx(source), tile_px, z_step=z_step)
+            tiles = with_neighbours(plan, plan.intersecting(part))
+            progress.phase("Predicting", len(tiles), "tiles")
+            results = {output.task: empty(plan, output, part) for output in self.spec.outputs}
+            for tile, outputs in self.results(plan, self.blocks(source, scaling, tiles), progress.token):
+                for output in self.spec.outputs:
+                    put(results[output.task], plan, output, part, tile, outputs[output.task])
+                progress.advance()
+            return results
+
+        results = retried_smaller(attempt)
+        return {task: result[:, 0] if array.ndim == 3 else result for task, result in results.items()}
 
     def caveat(self, plan: TilePlan, source: Source, scaling: Scaling | None = None) -> str:
         """Return one sentence on what a plan's tiles cost in exactness on this image, at most; "" if nothing.
@@ -185,10 +205,10 @@ class Predictor(TileRunner):
             saw = max(plan.halo[1:])
             why = f"the model looks {max(self.spec.halo[1:])} px far and tiles see {saw} px"
         known = scaling or self.scaling(None, source)
-        pixels = self.pixels_at_once
+        pixels = self.runner.pixels_at_once
 
         def predict(part: TilePlan, tile: Tile, of: Source) -> dict[str, Array]:
-            return self.run(part, tile, self.block(of, known, tile).values, None)
+            return self.runner.run(part, tile, self.block(of, known, tile).values, None)
 
         while pixels > LEAST_PX:
             try:
@@ -200,9 +220,11 @@ class Predictor(TileRunner):
         return f"{why}: by how much they differ cannot be estimated in this memory"
 
     def check(self, images: Mapping[int, Any], spacing_um: Sequence[float | None] | None = None) -> list[str]:
-        """Return one sentence for each way in which time points look unlike the training data: `trust.check_times`."""
+        """Return one sentence for each way in which time points look unlike the training data: see `novelty`."""
         from napari_vstain.core.novelty import check_times
 
+        if self.factors != SAME_SIZE:
+            images, spacing_um = at_model_size(images, spacing_um, self.factors, self.model)
         return check_times(self.model, images, spacing_um)
 
     def source(self, array: Any, t: int = 0) -> ArraySource:
@@ -243,8 +265,8 @@ class Predictor(TileRunner):
 
     def compute(self, plan: TilePlan, block: Block, token: CancelToken | None = None) -> dict[str, Array]:
         """Return the prediction of a tile's support by task, (C, Z, Y, X), in the targets' units."""
-        outputs = self.run(plan, block.tile, block.values, token)
-        return {o.task: self._finished(plan, block, o, outputs[o.task]) for o in self.spec.outputs}
+        made = self.runner.run(plan, block.tile, block.values, token)
+        return {output.task: self._finished(plan, block, output, made[output.task]) for output in self.spec.outputs}
 
     def _finished(self, plan: TilePlan, block: Block, output: OutputSpec, values: Array) -> Array:
         scaling = target_scaling(self.spec, output)

@@ -14,14 +14,15 @@ import numpy.typing as npt
 from napari_vstain.core.arrays import ZYX, Array, Region, round_up
 from napari_vstain.core.engines.base import OutOfMemory
 from napari_vstain.core.errors import ModelError, SettingsError
-from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.runner import too_large
+from napari_vstain.core.inference.planner import Measured, Planner, too_large
+from napari_vstain.core.inference.runner import TileRunner
 from napari_vstain.core.models.spec import ModelSpec
 from napari_vstain.core.progress import CancelToken
 from napari_vstain.core.tiling.plan import Tile, TilePlan, plan_tiles
 
 Factors = tuple[float, float]
 """Pixels of the image in a pixel of the model, along Y and X."""
+SAME_SIZE: Factors = (1, 1)
 
 
 def factors_of(spec: ModelSpec, spacing_um: Sequence[float | None] | None) -> Factors:
@@ -42,12 +43,12 @@ def factors_of(spec: ModelSpec, spacing_um: Sequence[float | None] | None) -> Fa
     return y, x
 
 
-class ResampledPredictor(Predictor):
-    """A predictor that takes images of another voxel size along Y and X; slices are taken as they are.
+class ResampledRunner:
+    """A step around a runner: it takes images of another voxel size along Y and X, slices as they are.
 
     Parameters
     ----------
-    inner : Predictor
+    inner : TileRunner
         At the model's own voxel size.
     factors : (Y, X)
         Pixels of the image in a pixel of the model.
@@ -58,13 +59,11 @@ class ResampledPredictor(Predictor):
         When an output has other pixels than the model's sources.
     """
 
-    def __init__(self, inner: Predictor, factors: Factors) -> None:
-        super().__init__(inner.engine, inner.model)
+    def __init__(self, inner: TileRunner, factors: Factors) -> None:
         if any(output.scale[1:] != (1, 1) for output in inner.spec.outputs):
             rule = "has other pixels than the sources, and cannot be brought back onto the image's"
-            raise ModelError("output", inner.model.name, rule, "leave resample out")
-        self.inner, self.factors = inner, factors
-        self.origin, self.augment = inner.origin, inner.augment
+            raise ModelError("output", inner.spec.name, rule, "leave resample out")
+        self.inner, self.factors, self.measured = inner, factors, Measured()
         y, x = (
             math.ceil((halo + 2 * stride + 2) * factor + 2 * max(factor, 1) + 2)
             for halo, stride, factor in zip(inner.spec.halo[1:], inner.spec.stride[1:], factors, strict=True)
@@ -74,19 +73,13 @@ class ResampledPredictor(Predictor):
             "halo": (inner.spec.halo[0], y, x),
             "border": "reflect",
         }
-        if inner.spec.exact_step not in (
-            None,
-            inner.spec.size_step,
-        ):  # which sizes the model will see is not known here
+        if inner.spec.exact_step not in (None, inner.spec.size_step):  # which sizes the model sees is not known here
             changed["tile_exact"] = False
         self.spec = inner.spec.model_copy(update=changed)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ResampledPredictor, (self.inner, self.factors)
-
-    def shared(self, threads: int) -> Predictor:
-        """Return this predictor for workers of so many threads each."""
-        return ResampledPredictor(self.inner.shared(threads), self.factors)
+    def plan(self, shape: ZYX, tile_px: int | None = None, *, z: int | None = None, z_step: int = 1) -> TilePlan:
+        """Return the tiles of an image of `shape`, (Z, Y, X); see `TileRunner.plan`."""
+        return self._planner.plan(shape, self.pixels_at_once, tile_px, z, z_step)
 
     def run(self, plan: TilePlan, tile: Tile, values: Array, token: CancelToken | None) -> dict[str, Array]:
         """Return the normalized prediction of a tile's support, by task, (C, Z, Y, X), on the image's grid."""
@@ -96,23 +89,17 @@ class ResampledPredictor(Predictor):
         try:
             made = self.inner.run(there, piece, self._onto_model(values, tile.read, piece.read), token)
         except OutOfMemory:  # of tiles that are no exact parts of the whole: the next plan is smaller
-            self.most_px = self._pixels(self.inner.pixels_at_once)
-            raise OutOfMemory if self._can_shrink(plan) else too_large(tile) from None
-        self.speed = None if self.inner.speed is None else self._pixels(self.inner.speed)
+            self.measured.most_px = self._pixels(self.inner.pixels_at_once)
+            shrinks = self._planner.can_shrink(plan, self.pixels_at_once)
+            raise OutOfMemory if shrinks else too_large(tile) from None
+        speed = self.inner.measured.speed
+        self.measured.speed = None if speed is None else self._pixels(speed)
         return {task: self._back(output, piece.support, tile.support) for task, output in made.items()}
-
-    def check(self, images: Mapping[int, Any], spacing_um: Sequence[float | None] | None = None) -> list[str]:
-        """Return in which ways time points look unlike the training data once they have the model's voxel size."""
-        stacks = {t: image if image.ndim == 4 else image[:, None] for t, image in images.items()}
-        depth = (
-            None if spacing_um is None or self.model.spacing_um is None else (spacing_um[0], *self.model.spacing_um[1:])
-        )
-        return super().check({t: ResampledImage(stack, self.factors) for t, stack in stacks.items()}, depth)
 
     @property
     def pixels_at_once(self) -> int:
         """How many pixels of the image may be predicted at once."""
-        return self.most_px or self._pixels(self.inner.pixels_at_once)
+        return self.measured.most_px or self._pixels(self.inner.pixels_at_once)
 
     @property
     def network_pixels(self) -> int:
@@ -122,6 +109,10 @@ class ResampledPredictor(Predictor):
     def take_at_once(self, pixels: int) -> None:
         """Cut tiles for so many pixels of the network at once, unless memory allows less than half of them."""
         self.inner.take_at_once(pixels)
+
+    @property
+    def _planner(self) -> Planner:
+        return Planner(self.inner.engine, self.spec, self.measured)
 
     def _pixels(self, there: float) -> int:
         """Return how many pixels of the image are as large as some of the model."""
@@ -154,6 +145,16 @@ class ResampledPredictor(Predictor):
             weights(support[axis], wanted[axis], 1 / self.factors[axis - 1]).astype(np.float32) for axis in (1, 2)
         )
         return np.ascontiguousarray(rows @ values @ columns.T)
+
+
+def at_model_size(
+    images: Mapping[int, Any], spacing_um: Sequence[float | None] | None, factors: Factors, model: ModelSpec
+) -> tuple[dict[int, "ResampledImage"], Sequence[float | None] | None]:
+    """Return time points, (C, Y, X) or (C, Z, Y, X), and their voxel size, as the model sees them: at its own size."""
+    stacks = {t: image if image.ndim == 4 else image[:, None] for t, image in images.items()}
+    trained = model.spacing_um
+    depth = None if spacing_um is None or trained is None else (spacing_um[0], *trained[1:])
+    return {t: ResampledImage(stack, factors) for t, stack in stacks.items()}, depth
 
 
 class ResampledImage:

@@ -47,7 +47,7 @@ def resolved(
         "device": _device(engine, settings.device),
         "precision": Precision(engine.precision),
         "threads": cpu_threads(settings.threads),
-        "pixels_at_once": predictor.network_pixels,
+        "pixels_at_once": predictor.runner.network_pixels,
         "output": settings.output and settings.output.expanduser().absolute(),
         "init": False,
     }

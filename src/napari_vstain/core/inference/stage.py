@@ -15,6 +15,7 @@ from napari_vstain.core.files import write_text
 from napari_vstain.core.inference.loading import load_predictor
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.recipe import Recipe
+from napari_vstain.core.inference.resampling import SAME_SIZE, factors_of
 from napari_vstain.core.inference.resolving import (
     check_area,
     computed_before,
@@ -111,7 +112,7 @@ def run(
     keys = tuple(position.key for position in positions)
     check_left_out(len(keys), left_out, settings.strict)
     if (pixels := settings.pixels_at_once or pixels_before(path)) is not None:
-        predictor.take_at_once(pixels)
+        predictor.runner.take_at_once(pixels)
     only_made, settings = settings.init, resolved(settings, workspace, dataset, keys, predictor, channels)
     store = PredictionStore(
         path, predictor, _recipe(settings, predictor), settings.existing,
@@ -196,8 +197,6 @@ def _resampled(
     predictor: Predictor, positions: Sequence[Position], left_out: list[LeftOut]
 ) -> tuple[Predictor, list[Position]]:
     """Return the predictor for the positions' voxel size, and those that have it: the size that most of them have."""
-    from napari_vstain.core.inference.resampling import ResampledPredictor, factors_of
-
     sizes = Counter(position.spacing_um for position in positions)
     usual = sizes.most_common(1)[0][0] if sizes else None
     left_out += [
@@ -207,7 +206,7 @@ def _resampled(
     ]
     alike = [position for position in positions if position.spacing_um == usual]
     factors = factors_of(predictor.model, usual)
-    return (predictor if factors == (1, 1) else ResampledPredictor(predictor, factors)), alike
+    return (predictor if factors == SAME_SIZE else predictor.resampled(factors)), alike
 
 
 def _checked(settings: PredictSettings) -> None:
@@ -238,8 +237,8 @@ def _recipe(settings: PredictSettings, predictor: Predictor) -> Recipe:
         "precision": predictor.engine.precision,
         "z_step": settings.z_step,
     }
-    if (factors := getattr(predictor, "factors", None)) is not None:
-        details["resampled"] = list(factors)
+    if predictor.factors != SAME_SIZE:
+        details["resampled"] = list(predictor.factors)
     said = settings.model_dump(mode="json", exclude={"positions"})  # which position it is of, each record says itself
     return Recipe(said, predictor.model.fingerprint, details, computed_by(predictor.engine, settings.threads))
 

@@ -17,15 +17,16 @@ quick; with `tile_px` they are exactly the tiles of ``predictor.plan`` and the c
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from napari_vstain.core.arrays import ZYX, Array, Region
-from napari_vstain.core.engines.base import OutOfMemory
 from napari_vstain.core.inference.image_source import SourceImage
 from napari_vstain.core.inference.normalize import Scaling
+from napari_vstain.core.inference.planner import retried_smaller
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.models.spec import Dimensions, Statistics
 from napari_vstain.core.progress import Cancelled, Progress
@@ -127,16 +128,16 @@ class Stream:
         Cancelled
             When it was stopped; `kept` holds the outputs as far as they got.
         """
-        while True:
-            try:
-                self._run(progress)
-            except Cancelled as stopped:
-                raise Cancelled(kept=self.outputs) from stopped
-            except OutOfMemory:  # of tiles that are no exact parts of the whole: begin again with smaller ones
-                self.plan = _plan(self.predictor, self._shape, self.request.tile_px)
-                self._queue = self._cells()
-            else:
-                return self.outputs
+        try:
+            retried_smaller(partial(self._run, progress), self._plan_again)
+        except Cancelled as stopped:
+            raise Cancelled(kept=self.outputs) from stopped
+        return self.outputs
+
+    def _plan_again(self) -> None:
+        """Begin again with smaller tiles: those that are no exact parts of the whole cannot be halved."""
+        self.plan = _plan(self.predictor, self._shape, self.request.tile_px)
+        self._queue = self._cells()
 
     def _cells(self) -> Cells:
         return Cells(self.plan, in_area(self.plan, self._times, self.request.scope), self._view)
@@ -179,7 +180,7 @@ class Stream:
 
     def _level(self) -> int:
         """Return how often the smallest tile may be doubled and still take less than `tile_s`."""
-        speed = self.predictor.speed
+        speed = self.predictor.runner.measured.speed
         for level in range(LEVELS, 0, -1):
             z, y, x = self.plan.size
             tile = self.plan.tile_over((slice(0, z), slice(0, y << level), slice(0, x << level)))

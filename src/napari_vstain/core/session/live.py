@@ -92,8 +92,8 @@ class Live:
 
 def _resampled(predictor: Predictor, spacing_um: Sequence[float | None] | None) -> Predictor:
     """Return a predictor for images of a voxel size."""
-    from napari_vstain.core.inference.resampling import ResampledPredictor, factors_of
+    from napari_vstain.core.inference.resampling import SAME_SIZE, factors_of
 
     known = None if spacing_um is None else tuple(step or 1.0 for step in spacing_um)
     factors = factors_of(predictor.model, known)
-    return predictor if factors == (1, 1) else ResampledPredictor(predictor, factors)
+    return predictor if factors == SAME_SIZE else predictor.resampled(factors)

@@ -333,7 +333,7 @@ def _level(plan: TilePlan, batch: Batch) -> Callable[[], int]:
     costs = [plan.cost(tile) for tile in tiles]
 
     def level() -> int:
-        fitting = [k for k, cost in enumerate(costs) if cost <= batch.predictor.pixels_at_once]
+        fitting = [k for k, cost in enumerate(costs) if cost <= batch.predictor.runner.pixels_at_once]
         return max(fitting, default=0)
 
     return level
@@ -346,7 +346,7 @@ def _slices(batch: Batch, shape: ZYX) -> int:
         return 1
     if spec.dimensions is Dimensions.WINDOW:
         return min(shape[0], 16 * spec.z_window)
-    return tile_size(shape, spec, batch.predictor.pixels_at_once)[0]
+    return tile_size(shape, spec, batch.predictor.runner.pixels_at_once)[0]
 
 
 def _asked(batch: Batch, position: Position) -> Cells:

@@ -34,7 +34,7 @@ def forecast(batch: Batch, progress: Progress) -> list[Forecast]:
         plan = batch_plan(batch, (z, y, x))
         asked = in_area(plan, times, batch.area)
         cost = plan.cost(plan.tile((0, 0, 0)))
-        at_once = min(max(cost, batch.predictor.pixels_at_once), cost * int(asked.sum()))
+        at_once = min(max(cost, batch.predictor.runner.pixels_at_once), cost * int(asked.sum()))
         seconds = cost * int(asked.sum()) / speed
         found.append(Forecast(position.key, Cells(plan, asked).pixels / 1e6, at_once * BYTES_PER_PIXEL, seconds))
         progress.advance()
@@ -51,4 +51,4 @@ def _pixels_per_s(batch: Batch, progress: Progress) -> float:
     block = batch.predictor.block(source, batch.predictor.scaling(None, source), tile)
     for _ in range(2):  # the first time, memory and threads are set up
         batch.predictor.compute(plan, block, progress.token)
-    return batch.predictor.speed or float(np.prod(size_of(tile.owned)))
+    return batch.predictor.runner.measured.speed or float(np.prod(size_of(tile.owned)))

@@ -179,7 +179,8 @@ class PredictionStore:
             "details": dict(self.recipe.details),
         }
         if any(known.get(name) != value for name, value in shared.items()):
-            shared |= {"pixels_at_once": self._predictor.network_pixels, "computed_by": dict(self.recipe.computed_by)}
+            shared["pixels_at_once"] = self._predictor.runner.network_pixels
+            shared["computed_by"] = dict(self.recipe.computed_by)
             writer.set_attribute(OURS, {"schema_version": SCHEMA_VERSION, STORE: shared})
         return writer
 
