@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_vstain.core.arrays import TCZYX, Image, Limits, Spacing
+from napari_vstain.core.arrays import TCZYX, Image, Limits, Mask, Spacing
 from napari_vstain.core.data.attributes import AttributeStore, recorded
 from napari_vstain.core.data.channel_names import told_apart
 from napari_vstain.core.data.chunks import WHOLE, count_missing
 from napari_vstain.core.data.containment import inside
+from napari_vstain.core.data.labels import LabelImage, label_names
 from napari_vstain.core.data.ngff import ZYX, ImageMetadata, parse_image
 from napari_vstain.core.data.pixels import Pixels
 from napari_vstain.core.data.zarr_groups import ome_attributes, read_attributes
@@ -121,6 +122,26 @@ class Position:
         if _consecutive(indices):
             return np.asarray(self.pixels[time, slice(indices[0], indices[-1] + 1), z, y, x][0])
         return np.concatenate([self.pixels[time, slice(index, index + 1), z, y, x][0] for index in indices])
+
+    def label_names(self) -> tuple[str, ...]:
+        """Return the names of the label images that lie beside the pixels; see `labels`."""
+        return label_names(self.folder)
+
+    def labels(self, name: str) -> LabelImage:
+        """Return a label image that lies beside the pixels: each object its number, 0 for what is none.
+
+        Raises
+        ------
+        DatasetError
+            When there is none of that name, it cannot be read, or its values are no numbers of objects.
+        """
+        return LabelImage(self.folder, name)
+
+    def mask(
+        self, name: str, t: int = 0, z: slice = slice(None), y: slice = slice(None), x: slice = slice(None)
+    ) -> Mask:
+        """Return where a label image has any object, bool, (Z, Y, X); raises as `labels` does."""
+        return np.asarray(self.labels(name).read(t, z, y, x) != 0, bool)
 
     def missing_chunks(self, channel: str) -> tuple[int, int]:
         """Return how many chunks of a channel are not on disk, which read as zero, and how many there should be."""

@@ -18,6 +18,7 @@ from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.evaluation.table import Row
 from napari_vstain.core.evaluation.trained_on import part_of, slices_of, trained_on
 from napari_vstain.core.experiments import Experiment
+from napari_vstain.core.groundtruth import UNREVIEWED
 from napari_vstain.core.left_out import LeftOut, leaving_out
 from napari_vstain.core.models import Normalization
 from napari_vstain.core.preprocessing import usable_statistics
@@ -125,7 +126,7 @@ class Comparison:
             self._note_undefined(target, key, t, predictor, unit)
             yield Row(
                 self.experiment.name, self.predictions.run, self.predictions.spec.fingerprint, predictor,
-                self.dataset.name, key, self.splits.get(key, ""), self.verdicts.get(key, "unreviewed"), target,
+                self.dataset.name, key, self.splits.get(key, ""), self.verdicts.get(key, UNREVIEWED), target,
                 t, unit.z, unit.level, unit.object_id, unit.mask, unit.values,
             )  # fmt: skip
 

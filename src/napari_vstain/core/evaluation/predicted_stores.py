@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_vstain.core.data import Dataset, Position, open_dataset, recorded
+from napari_vstain.core.data import Dataset, Position
 from napari_vstain.core.data.identity import Identity, is_still, token_in
 from napari_vstain.core.data.predicted import (
     NothingPredictedError,
@@ -105,17 +105,6 @@ def find_predictions(
                 return Predictions(name, spec, store)
     rule = f"{' and '.join(store.path.name for store in stores)} come from another model or are of another dataset"
     raise DatasetError("model", model or run or experiment.name, rule, "predict this dataset with it first")
-
-
-def verdicts(experiment: Experiment) -> dict[str, str]:
-    """Return what a person said of each position's ground truth, where somebody did."""
-    said = {}
-    for path in sorted(experiment.groundtruth.glob("*.zarr")):
-        for key, position in open_dataset(path).positions.items():
-            review = recorded(position, "review")
-            if isinstance(review, Mapping) and "verdict" in review:
-                said[key] = str(review["verdict"])
-    return said
 
 
 def _stores(experiment: Experiment, run: Run | None) -> Iterator[Dataset]:

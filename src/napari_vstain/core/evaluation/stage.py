@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from napari_vstain.core.data import Dataset, open_dataset
 from napari_vstain.core.evaluation.columns import describe
 from napari_vstain.core.evaluation.comparing import Comparison
-from napari_vstain.core.evaluation.predicted_stores import Predictions, find_predictions, verdicts
+from napari_vstain.core.evaluation.predicted_stores import Predictions, find_predictions
 from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.evaluation.strips import available_cores
 from napari_vstain.core.evaluation.table import to_table, write_table
 from napari_vstain.core.evaluation.trained_on import parts_of, trained_on
+from napari_vstain.core.groundtruth import GroundTruth
 from napari_vstain.core.left_out import LeftOut, check_left_out
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.workspace import Workspace
@@ -60,7 +61,9 @@ def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) ->
     dataset = open_dataset(workspace.find_dataset(settings.dataset or trained_on(predictions)), workspace)
     keys, left_out = predictions.positions(settings.positions, dataset)
     splits = parts_of(predictions, dataset, workspace)
-    evaluation = Comparison(settings, experiment, predictions, dataset, left_out, splits, verdicts(experiment))
+    evaluation = Comparison(
+        settings, experiment, predictions, dataset, left_out, splits, GroundTruth(experiment.groundtruth).verdicts()
+    )
     keys = evaluation.usable(keys)
     check_left_out(len(keys), left_out, settings.strict)
     evaluation.fit(workspace, progress)
