@@ -75,7 +75,9 @@ def test_a_stage_that_was_killed_and_run_again_gives_the_same_and_leaves_nothing
         root = tmp_path / str(place)
         shutil.copytree(start, root)
         killed = driver.run(stage, root, place)
-        assert killed["signal"] == 9, f"{stage}, change {place} of {changes}: {killed}"
+        if killed["signal"] != 9:  # threads write now more often, now less: it was whole before it came to that change
+            assert killed["error"] is None and place >= killed["changes"], f"{stage}, change {place}: {killed}"
+            assert place > 0.9 * changes
         again = driver.run(stage, root)
         if stage == "import" and again["error"]:
             assert "is there already" in again["error"], "only a dataset that is whole is there"
