@@ -93,7 +93,7 @@ def measure(study: Path, model: Path, seconds: float, size: int) -> None:
     desk.session.choose_model(load_model(model))
     train.epochs.setValue(10_000)
     train.go.click()
-    turn_until(lambda: len(train.plot.series["batch"]) > 3, 300)
+    turn_until(lambda: len(train.plot.series["loss/train_step"]) > 3, 300)
 
     image = cells(size)[0]
     main_window(dock).setUpdatesEnabled(False)

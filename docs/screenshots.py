@@ -42,7 +42,7 @@ def main() -> None:
         train.name.setText("nuclei_and_membranes")
         train.epochs.setValue(EPOCHS)
         train.go.click()
-        turn_until(lambda: len(train.plot.series["training"]) >= EPOCHS // 2)
+        turn_until(lambda: len(train.plot.series["loss/train_epoch"]) >= EPOCHS // 2)
         take(viewer, "train")
         turn_until(lambda: train.job is None)
         data.session.choose_position(data.session.split().test[0])

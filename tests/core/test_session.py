@@ -218,6 +218,6 @@ def test_patches_fit_small_images_unless_a_size_is_asked_for(tmp_path):
     session.open(workspace.root)
     job = session.train("first", session.split(), epochs=1)
     assert job.result().epochs == 1
-    assert len(job.record.series["training"]) == 1
-    assert 0 < job.record.series["batch"].xy[0][-1] <= 1
+    assert len(job.record.series["loss/train_epoch"]) == 1
+    assert 0 < job.record.series["loss/train_step"].xy[0][-1] <= 1
     assert open_dataset(path).name == session.dataset.name

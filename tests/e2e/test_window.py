@@ -37,7 +37,7 @@ def test_open_train_predict_export_metrics_and_onnx(make_napari_viewer_proxy, qt
     train.go.click()
     assert train.stop.text() == "Stop training"
     wait(lambda: train.job is None, train)
-    assert len(train.plot.series["training"]) == 2
+    assert len(train.plot.series["loss/train_epoch"]) == 2
     run = workspace.experiment("first").run()
     assert run.checkpoint.is_file()
     assert run.config.is_file()
@@ -104,7 +104,7 @@ CLOSE_WHILE_TRAINING = """
                 train.epochs.setValue(10_000)
                 train.form.set_values({"patch_px": 32, "batch_size": 2})
                 train.go.click()
-        elif len(train.plot.series["batch"]) > 20:
+        elif len(train.plot.series["loss/train_step"]) > 20:
             timer.stop()
             print("CLOSING", time.time(), flush=True)
             viewer.close()

@@ -52,7 +52,9 @@ def fit(session, **options):
 
 
 def learned(qtbot, job, epochs=2):
-    qtbot.waitUntil(lambda: len(job.record.series["training"]) >= epochs or not job.running, timeout=PATIENCE_MS)
+    qtbot.waitUntil(
+        lambda: len(job.record.series.get("loss/train_epoch", ())) >= epochs or not job.running, timeout=PATIENCE_MS
+    )
 
 
 def closed(qtbot, widget):
@@ -66,7 +68,7 @@ def test_a_dock_opened_in_the_middle_of_a_fit_shows_all_of_it(study, section, qt
     learned(qtbot, job)
     late = section(TrainSection)
     assert late.job is job
-    assert late.plot.series["training"].xy[0][0] == 1  # from the first epoch on
+    assert late.plot.series["loss/train_epoch"].xy[0][0] == 1  # from the first epoch on
     assert not late.plot.isHidden()
     assert late.go.isHidden()
     assert not late.stop.isHidden()
@@ -122,7 +124,7 @@ def test_what_came_of_a_fit_is_shown_by_a_dock_that_is_opened_after_it(desk, stu
     )  # other docks learn of the run though no Train dock is open
     late = section(TrainSection)
     assert late.result.text().startswith("Trained 1 epoch: ")
-    assert len(late.plot.series["validation"]) == 1
+    assert len(late.plot.series["loss/validate"]) == 1
     assert job.result().run.label in late.result.text()
 
 

@@ -78,7 +78,7 @@ def test_a_fit_is_drawn_and_kept(ready, qtbot, workspace):
     assert ready.now.condition is Condition.BUSY
     ended(ready, qtbot)
     assert ready.problem.isHidden(), ready.problem.text()
-    assert len(ready.plot.series["training"]) == len(ready.plot.series["validation"]) == 2
+    assert len(ready.plot.series["loss/train_epoch"]) == len(ready.plot.series["loss/validate"]) == 2
     assert ready.result.text().startswith("Trained 2 epochs: best loss ")
     assert "Saved as first/version_0, ready in Predict." in ready.result.text()
     assert workspace.experiment("first").run().checkpoint.is_file()
@@ -89,7 +89,7 @@ def test_a_fit_is_drawn_and_kept(ready, qtbot, workspace):
 def test_stop_keeps_what_was_learned(ready, qtbot, workspace):
     ready.epochs.setValue(10_000)
     ready.go.click()
-    qtbot.waitUntil(lambda: len(ready.plot.series["training"]) > 0, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: len(ready.plot.series["loss/train_epoch"]) > 0, timeout=PATIENCE_MS)
     ready.stop.click()
     assert not ready.stop.isEnabled()
     assert ready.stop.text().startswith("Stopping…")
@@ -118,10 +118,10 @@ def test_a_fit_that_cannot_be_is_one_sentence_and_leaves_nothing(ready, qtbot, w
 def test_stop_before_the_first_epoch_ended_says_so_and_the_training_can_be_gone_on_with(ready, qtbot, workspace):
     ready.epochs.setValue(2)
     ready.go.click()
-    qtbot.waitUntil(lambda: len(ready.plot.series["batch"]) > 0, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: len(ready.plot.series["loss/train_step"]) > 0, timeout=PATIENCE_MS)
     ready.stop.click()
     ended(ready, qtbot)
-    if ready.job is None and len(ready.plot.series["training"]) == 0:
+    if ready.job is None and len(ready.plot.series["loss/train_epoch"]) == 0:
         assert ready.result.text().startswith("Stopped before the first epoch had ended")
         assert "nan" not in ready.result.text()
     qtbot.waitUntil(lambda: not ready.resume.isHidden(), timeout=PATIENCE_MS)
