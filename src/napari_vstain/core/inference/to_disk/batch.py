@@ -12,14 +12,14 @@ import numpy as np
 from napari_vstain.core.arrays import ZYX, Mask
 from napari_vstain.core.data import Position
 from napari_vstain.core.data.identity import content_of, identify
-from napari_vstain.core.engines.base import OutOfMemory
 from napari_vstain.core.errors import BusyError
 from napari_vstain.core.inference.image_source import PositionSource
 from napari_vstain.core.inference.normalize import Scaling, target_scaling
+from napari_vstain.core.inference.planner import retried_smaller
 from napari_vstain.core.inference.predictor import Block, Predictor
 from napari_vstain.core.inference.recipe import Existing, Input, Step
 from napari_vstain.core.inference.tile_budget import BLOCK_PX, tile_size
-from napari_vstain.core.inference.to_disk.pipeline import Writer, read_ahead, writing_behind
+from napari_vstain.core.inference.to_disk.pipeline import read_ahead, writing_behind
 from napari_vstain.core.inference.to_disk.position_store import PositionStore
 from napari_vstain.core.inference.to_disk.store import PredictionStore
 from napari_vstain.core.left_out import LeftOut, leaving_out
@@ -170,18 +170,20 @@ def predict_batch(batch: Batch, outcome: Outcome, progress: Progress, run: Runne
     """
     total = sum(_asked(batch, position).pixels for position in batch.positions) / 1e6
     progress.phase("Predicting", total, "Mpx")
-    while True:
+
+    def attempt() -> None:
         with closing(_Positions(batch, progress)) as opened:
-            try:
-                (run or run_here)(batch, opened, outcome, progress)
-            except OutOfMemory:  # of tiles that are no exact parts of the whole: go on with smaller ones
-                batch = replace(batch, existing=Existing.RESUME)
-                outcome.positions.clear()
-                outcome.warnings.clear()
-                outcome.left_out.clear()
-                progress.phase("Predicting", total, "Mpx")
-            else:
-                return
+            (run or run_here)(batch, opened, outcome, progress)
+
+    def again() -> None:  # tiles that are no exact parts of the whole did not fit: go on with smaller ones
+        nonlocal batch
+        batch = replace(batch, existing=Existing.RESUME)
+        outcome.positions.clear()
+        outcome.warnings.clear()
+        outcome.left_out.clear()
+        progress.phase("Predicting", total, "Mpx")
+
+    retried_smaller(attempt, again)
 
 
 class _Positions:
@@ -220,33 +222,54 @@ class _Positions:
         return opened
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A position is open: what of it was done before counts as done."""
+
+    work: Opened
+
+
+@dataclass(frozen=True)
+class TileRead:
+    """A tile of a position at a timepoint was read and normalized."""
+
+    work: Opened
+    t: int
+    block: Block
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Nothing is left to read of a position, none of whose pixels are damaged."""
+
+    work: Opened
+
+
 def run_here(batch: Batch, opened: Iterable[Opened | None], outcome: Outcome, progress: Progress) -> None:
     """Predict on this machine: one thread reads, this one computes, one writes."""
-    with writing_behind() as writer, closing(read_ahead(_read(opened, outcome))) as pieces:
-        for work, t, block in pieces:
+    with writing_behind() as writer, closing(read_ahead(_read(opened, outcome))) as items:
+        for item in items:
             progress.check()
-            if block is None:
-                begin_or_end(work, t, outcome, progress, writer)
-                continue
-            outputs = batch.predictor.compute(work.plan, block, progress.token)
-            bad = block.owned_bad
-            for tile, values in work.blenders[t].add(block.tile, outputs):
-                writer.submit(partial(work.store.write, t, tile, values, bad))
-                bad = 0
-            megapixels = np.prod(size_of(block.tile.owned)) / 1e6
-            outcome.megapixels += megapixels
-            progress.advance(megapixels)
+            match item:
+                case Begun(work):
+                    report_done_before(work, progress)
+                case Ended(work):
+                    writer.submit(partial(finish, work, outcome, progress))
+                case TileRead(work, t, block):
+                    outputs = batch.predictor.compute(work.plan, block, progress.token)
+                    bad = block.owned_bad
+                    for tile, values in work.blenders[t].add(block.tile, outputs):
+                        writer.submit(partial(work.store.write, t, tile, values, bad))
+                        bad = 0
+                    megapixels = np.prod(size_of(block.tile.owned)) / 1e6
+                    outcome.megapixels += megapixels
+                    progress.advance(megapixels)
 
 
-def begin_or_end(work: Opened, which: int, outcome: Outcome, progress: Progress, writer: Writer | None) -> None:
-    """Report what was done before (`which` BEGIN), or note that a position is complete (END)."""
-    if which == BEGIN:
-        done_before = _asked(work.batch, work.position).pixels - work.cells.pixels
-        progress.advance(max(done_before, 0) / 1e6, work.position.key)
-    elif writer is not None:
-        writer.submit(partial(finish, work, outcome, progress))
-    else:
-        finish(work, outcome, progress)
+def report_done_before(work: Opened, progress: Progress) -> None:
+    """Advance by what of a position was done before."""
+    done_before = _asked(work.batch, work.position).pixels - work.cells.pixels
+    progress.advance(max(done_before, 0) / 1e6, work.position.key)
 
 
 def finish(work: Opened, outcome: Outcome, progress: Progress) -> None:
@@ -300,15 +323,12 @@ def position_scaling(predictor: Predictor, position: Position, channels: Sequenc
     return predictor.scaling({source: statistics_of(position, channel, level, t) for source, channel in names})
 
 
-BEGIN, END = -1, -2
-
-
-def _read(opened: Iterable[Opened | None], outcome: Outcome) -> Iterator[tuple[Opened, int, Block | None]]:
+def _read(opened: Iterable[Opened | None], outcome: Outcome) -> Iterator[Begun | TileRead | Ended]:
     """Yield the beginning of each position, what is read of it, and its end, unless its pixels are damaged."""
     for work in opened:
         if work is None:  # what was read is on its way, and ends while this thread waits
             continue
-        yield work, BEGIN, None
+        yield Begun(work)
         for t, tile in work.pieces():
             block = None
             with leaving_out(work.position.key, outcome.left_out, work.batch.strict):
@@ -316,9 +336,9 @@ def _read(opened: Iterable[Opened | None], outcome: Outcome) -> Iterator[tuple[O
             if block is None:
                 work.given_up = True
                 break
-            yield work, t, block
+            yield TileRead(work, t, block)
         if not work.given_up:
-            yield work, END, None
+            yield Ended(work)
 
 
 def _level(plan: TilePlan, batch: Batch) -> Callable[[], int]:

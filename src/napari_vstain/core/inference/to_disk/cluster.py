@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from napari_vstain.core.files import writing
 from napari_vstain.core.inference.image_source import PositionSource
 from napari_vstain.core.inference.normalize import Scaling
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.to_disk.batch import BEGIN, END, Batch, Opened, Outcome, begin_or_end
+from napari_vstain.core.inference.to_disk.batch import Batch, Begun, Ended, Opened, Outcome, finish, report_done_before
 from napari_vstain.core.inference.to_disk.position_store import put_tile
 from napari_vstain.core.left_out import leaving_out
 from napari_vstain.core.progress import Progress
@@ -53,35 +53,36 @@ class Cluster:
             if not threads:
                 raise SettingsError("scheduler", self.scheduler, "has no worker", "start some: dask worker <address>")
             predictor = batch.predictor.shared(max(min(client.nthreads().values()), 1))
-            waiting: deque[_Submitted] = deque()
+            waiting: deque[tuple[Begun | TileLeft | Ended, Any]] = deque()
             try:
-                for piece in _pieces(opened):
+                for item in _pieces(opened):
                     progress.check()
-                    if piece is None:
+                    if item is None:
                         while waiting:
-                            _settle(waiting.popleft(), outcome, progress)
+                            _settle(*waiting.popleft(), outcome, progress)
                         continue
-                    work, t, tile = piece
-                    future = client.submit(_predict_tile, _task(work, predictor, t, tile), pure=False) if tile else None
-                    waiting.append(_Submitted(work, t, tile, future))
+                    future = None
+                    if isinstance(item, TileLeft):
+                        future = client.submit(_predict_tile, _task(item, predictor), pure=False)
+                    waiting.append((item, future))
                     while len(waiting) > AHEAD * threads:
-                        _settle(waiting.popleft(), outcome, progress)
+                        _settle(*waiting.popleft(), outcome, progress)
                 while waiting:
-                    _settle(waiting.popleft(), outcome, progress)
+                    _settle(*waiting.popleft(), outcome, progress)
             finally:
-                client.cancel([item.future for item in waiting if item.future is not None], force=True)
+                client.cancel([future for _, future in waiting if future is not None], force=True)
 
 
-class _Submitted(NamedTuple):
-    """A tile that a worker predicts; or the beginning or the end of a position, and no tile."""
+@dataclass(frozen=True)
+class TileLeft:
+    """A tile of a position at a timepoint that a worker is to read, predict and write."""
 
     work: Opened
     t: int
-    tile: Tile | None
-    future: Any
+    tile: Tile
 
 
-def _pieces(opened: Iterable[Opened | None]) -> Iterator[tuple[Opened, int, Tile | None] | None]:
+def _pieces(opened: Iterable[Opened | None]) -> Iterator[Begun | TileLeft | Ended | None]:
     """Yield the tiles of all positions, so that no worker waits where one ends and the next begins.
 
     None says that the next position is another process's: what is held has to end first.
@@ -90,24 +91,28 @@ def _pieces(opened: Iterable[Opened | None]) -> Iterator[tuple[Opened, int, Tile
         if work is None:
             yield None
             continue
-        yield work, BEGIN, None
+        yield Begun(work)
         for t, tile in work.pieces():
             if work.given_up:
                 break
-            yield work, t, tile
-        yield work, END, None
+            yield TileLeft(work, t, tile)
+        yield Ended(work)
 
 
-def _settle(item: _Submitted, outcome: Outcome, progress: Progress) -> None:
+def _settle(item: Begun | TileLeft | Ended, future: Any, outcome: Outcome, progress: Progress) -> None:
+    """Wait for what was submitted longest ago, and note it."""
     if item.work.given_up:
         return
-    if item.tile is None:
-        begin_or_end(item.work, item.t, outcome, progress, None)
-        return
-    already = len(outcome.left_out)
-    with leaving_out(item.work.position.key, outcome.left_out, item.work.batch.strict):
-        _count(item.work, item.t, item.tile, item.future, outcome, progress)
-    item.work.given_up = len(outcome.left_out) > already
+    match item:
+        case Begun(work):
+            report_done_before(work, progress)
+        case Ended(work):
+            finish(work, outcome, progress)
+        case TileLeft(work, t, tile):
+            already = len(outcome.left_out)
+            with leaving_out(work.position.key, outcome.left_out, work.batch.strict):
+                _count(work, t, tile, future, outcome, progress)
+            work.given_up = len(outcome.left_out) > already
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,8 @@ class _Task:
     array: Path
 
 
-def _task(work: Opened, predictor: Predictor, t: int, tile: Tile) -> _Task:
+def _task(left: TileLeft, predictor: Predictor) -> _Task:
+    work, t, tile = left.work, left.t, left.tile
     position = work.position
     array = Path(work.batch.store.path) / position.key / "0"
     return _Task(predictor, position.folder, work.batch.channels, t, work.plan, tile, work.scaling(t), array)
