@@ -116,6 +116,8 @@ class TileRunner:
 
         Tiles that are no exact parts of the whole cannot be halved: OutOfMemory then asks for another plan.
         """
+        # Once a tile did not fit, those that cost as much are halved without trying again. The plan of an exact image
+        # stays as it is: its tiles keep their places, in a store too, and only run in parts.
         most = self.measured.most_px
         if most is None or plan.cost(tile) <= most or not plan.exact:
             engine = self._trimmer(plan, tile)

@@ -155,6 +155,9 @@ class TilePlan:
 
     def _read(self, part: slice, axis: int) -> slice:
         """Return what is read for a part: with its halo, from the grid to the grid, or as far off it as the image."""
+        # Poolings start counting where the input starts: a tile that began off the grid of the whole image would pool
+        # other pixels together. The far end is kept as far off the grid as the whole image's is, since networks that
+        # pad by themselves pad by that rest.
         halo, stride = self.halo[axis], self.spec.stride[axis]
         origin, end = frame(self.shape, self.spec, axis)
         rest = (end - origin) % stride

@@ -57,6 +57,8 @@ class Cells:
             if place is None:
                 return None
             t, z, y, x = place
+            # A larger tile only where all of its cells are left, and only at places that are multiples of its size:
+            # so tiles of all levels nest, and no cell is computed twice or left alone between two larger ones.
             while level and not self._whole(t, z, y, x, level):
                 level -= 1
             rows, columns = _group(y, level), _group(x, level)
@@ -75,6 +77,7 @@ class Cells:
     def _next(self) -> tuple[int, int, int, int] | None:
         if self._order is None:
             self._order, self._at = self._sorted(), 0
+        # Sorted once a view; cells that larger tiles took meanwhile are passed over.
         flat = self._left.reshape(-1)
         while self._at < len(self._order):
             cell = self._order[self._at]
@@ -86,6 +89,8 @@ class Cells:
 
     def _sorted(self) -> npt.NDArray[np.intp]:
         """Return the cells left: those seen first, from their centre outward; then other slices, then other times."""
+        # lexsort takes the last key first: how far a timepoint is out of view, then a slice, then whether the cell is
+        # out of view in the plane. So the slice that is seen is done, from the view outward, before the next begins.
         cells = np.flatnonzero(self._left)
         places = np.unravel_index(cells, self._left.shape)
         distances, hidden = [], []
