@@ -1,5 +1,10 @@
 """A plate is written position by position, and is valid OME-NGFF at any moment."""
 
+# Plates are not written through iohub, which the tests use to judge them. Twenty positions of (1, 2, 5, 512, 512)
+# uint16 in chunks of one plane, five pairs of runs on two busy cores: iohub 0.3.0a7 took 1.30 times as long to write
+# (median of the pairs; 2.14 s and 1.65 s), and 6.4 s to import where this and zarr took 1.3 s. Reading differed by less
+# than the runs did among themselves.
+
 import re
 import shutil
 from collections.abc import Mapping, Sequence

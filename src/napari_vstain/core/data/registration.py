@@ -34,6 +34,8 @@ def find_shift(reference: Image, channel: Image, limit_px: int = 16, finest_px: 
     Both are band-passed, so that neither uneven light nor noise counts, and cross-correlated; the strongest
     correlation of either sign within `limit_px` wins, since phase and fluorescence may be of opposite contrast.
     """
+    # skimage's phase_cross_correlation searches all shifts, wrapped round, and gives no correlation at the one it
+    # finds: here both the limit and the correlation's sign and size decide whether a shift is believed.
     first, second = (_structures(image, finest_px) for image in (reference, channel))
     correlation = _cross_correlation(first, second, limit_px)
     row, column = np.unravel_index(int(np.argmax(np.abs(correlation))), correlation.shape)
