@@ -192,9 +192,11 @@ def _threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning from talking: what matters is reported, and its advice is for programmers."""
+    """Keep Lightning from talking while a training runs: what matters is reported, its advice is for programmers."""
+    known = list(warnings.filters)
     for category, message in _ADVICE:
         warnings.filterwarnings("ignore", message=message, category=category)
+    added = [each for each in warnings.filters if each not in known]
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -204,6 +206,9 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
+        for each in added:  # not catch_warnings: it would take back what another thread has set meanwhile
+            with suppress(ValueError):
+                warnings.filters.remove(each)  # type: ignore[attr-defined]
 
 
 _ADVICE: tuple[tuple[type[Warning], str], ...] = (
