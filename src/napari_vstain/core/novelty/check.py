@@ -13,9 +13,11 @@ from napari_vstain.core.novelty.distribution import Distance, Distribution
 from napari_vstain.core.novelty.features import Features, Patch, features_of
 from napari_vstain.core.novelty.voxel_size import voxels_apart
 
-VERSION = 2
+VERSION = 3
 FALSE_ALARM = 0.01
 """How often a position like those of the training may be flagged, at most."""
+_HOT = 1.5
+"""How much asinh of the skewness of the finest band changes by single pixels, and by no structure that optics make."""
 _GAIN_LIMIT, _OFFSET_LIMIT = np.log(4.0), 6.0
 
 
@@ -160,8 +162,11 @@ def _calibrated(channel: str, images: list[Features], share: float) -> dict[str,
 def _reason(found: Distance) -> str:
     """Return what the deviation means for who looks through the microscope."""
     if found.group == "polarity":
-        turned = float(np.nansum(found.features * found.expected)) < 0
-        return "bright and dark are the other way round" if turned else "its structures are of another kind"
+        if found.turned:
+            return "bright and dark are the other way round"
+        if abs(found.features[0] - found.expected[0]) > _HOT:
+            return "single pixels stand out from their neighbours: they may be hot"
+        return "its structures are of another kind"
     if found.group == "structure":
         change: Float = found.features - found.expected
         finest = float(change[np.isfinite(change)][:2].mean()) if np.isfinite(change).any() else 0.0

@@ -1,7 +1,7 @@
 """How features of like images are distributed, how far others lie from them, and where like images' distances end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from napari_vstain.core.arrays import Float
 from napari_vstain.core.novelty.features import GROUPS, N_FEATURES, Features
 
-_TOLERANCES = np.array([0.1, 0.1, 0.1, 0.2, 0.4] + [0.7] * 5 + [0.5] * 2 + [0.5] * 2)
+_TOLERANCES = np.array([0.25, 0.25, 0.4, 0.5, 0.8] + [0.7] * 5 + [0.5] * 2 + [0.5] * 2)
 """How far each feature may always wander: fields of one experiment differ that much, and no prediction suffers.
 
 Of the coarsest bands an image holds few structures, so which way they point is known least; and the larger an image,
@@ -35,6 +35,8 @@ class Distance:
     features: Float
     """Of the group."""
     expected: Float
+    turned: bool = False
+    """True when it is unlike them, and would be like them if bright and dark changed places."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Distribution:
         for group in GROUPS:
             logs = np.log(
                 _FLOOR
-                + np.array([[one._whole(group, held), one._patches(group, held).max()] for one, held in
+                + np.array([[one._whole(group, held.of(), len(held.patches)), one._patches(group, held).max()] for one, held in
                             zip(others, found, strict=True)])
             )  # fmt: skip
             variance = (_PRIOR[0] * _PRIOR[1] ** 2 + (len(images) - 1) * logs.var(0)) / degrees
@@ -96,19 +98,34 @@ class Distribution:
         found = []
         for group, place in GROUPS.items():
             _, whole_end, _, patch_end = self.limits[group]
-            whole = (self._whole(group, image) + _FLOOR) / np.exp(whole_end)
+            whole = (self._whole(group, image.of(), len(image.patches)) + _FLOOR) / np.exp(whole_end)
             found.append(Distance(group, float(whole), None, image.of()[place], self.whole[0][place]))
             each = (self._patches(group, image) + _FLOOR) / np.exp(patch_end + self._growth(group, len(image.patches)))
             index = int(each.argmax())
             features = image.of([index])[place]
             found.append(Distance(group, float(each[index]), index, features, self.patch[0][place]))
-        return max(found, key=lambda one: one.ratio)
+        furthest = max(found, key=lambda one: one.ratio)
+        return replace(furthest, turned=self._turned(image, furthest))
 
-    def _whole(self, group: str, image: Features) -> float:
+    def _turned(self, image: Features, found: Distance) -> bool:
+        """Return whether bright and dark are the other way round: not merely in some bands, which other kinds of cells
+        do as well, but so that the image, or the patch, is like the others once they are turned back."""
+        if found.group != "polarity" or found.ratio <= 1:
+            return False
+        place, limits = GROUPS["polarity"], self.limits["polarity"]
+        features = image.of() if found.patch is None else image.of([found.patch])
+        features[place] *= -1
+        if found.patch is None:
+            back, end = self._whole("polarity", features, len(image.patches)), limits[1]
+        else:
+            back, end = _distance(features, *self.patch, place), limits[3]
+        return bool((back + _FLOOR) / np.exp(end) <= 1)
+
+    def _whole(self, group: str, features: Float, patches: int) -> float:
         """Return the distance of a whole image: of one with few patches more is forgiven."""
         mean, variance = self.whole
-        fewer = max(1 / len(image.patches) - 1 / max(self.patches, 1), 0)
-        return _distance(image.of(), mean, variance + fewer * np.minimum(self.patch[1], _IGNORED), GROUPS[group])
+        fewer = max(1 / patches - 1 / max(self.patches, 1), 0)
+        return _distance(features, mean, variance + fewer * np.minimum(self.patch[1], _IGNORED), GROUPS[group])
 
     def _patches(self, group: str, image: Features) -> Float:
         return np.array(

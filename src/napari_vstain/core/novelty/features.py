@@ -2,8 +2,8 @@
 
 Measured on a network for bacteria: blur, noise, gamma and zoom hardly cost it anything, while inverted contrast,
 clipping and hot pixels cost it half of its correlation. So the numbers that tell are not those of fine structure, but
-which way structures point (third moments of each band), what is cut off (pixels at the extremes), and how much of
-each scale there is.
+which way structures point (the skewness of each band), what is cut off (pixels at the extremes), and how much of each
+scale there is.
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,8 @@ PATCH_PX = 256
 _LEAST = 4
 """Patches along Y and along X of an image that has room for so many, however few blocks it has."""
 _SLICES = 3
+_LEAST_STD = 1e-3
+"""Of a band, in standard deviations of the image: what is less is rounding, and points nowhere."""
 _SCALES = 5
 """Bands, each of structures twice as large as the one before: 2 to 32 px."""
 _EXTREMES = (0.01, 99.99)
@@ -63,15 +65,24 @@ class Features:
     def of(self, chosen: Any = slice(None)) -> Float:
         """Return the features of some patches taken together, (features,); NaN for a band that they are too small for.
 
-        All are of the image standardized by its own mean and standard deviation. Polarity: the cube root of the mean
-        cube of a band, which is positive for bright structures on dark ground; structure: the log of its standard
-        deviation; saturation: the log of the shares; range: asinh of the extremes.
+        All are of the image standardized by its own mean and standard deviation. Polarity: asinh of the skewness of a
+        band, which is positive for bright structures on dark ground, as the mean over patches; structure: the log of
+        its standard deviation; saturation: the log of the shares; range: asinh of the extremes.
         """
         with np.errstate(all="ignore"):
-            cubes, squares, shares = np.split(self.moments[chosen].mean(0), [_SCALES, 2 * _SCALES])
+            _, squares, shares = np.split(self.moments[chosen].mean(0), [_SCALES, 2 * _SCALES])
+            each_cubes, each_squares = self.moments[chosen][:, :_SCALES], self.moments[chosen][:, _SCALES : 2 * _SCALES]
+            # Each patch counts alike: pooled moments are those of the few patches of strongest contrast, so that a
+            # field whose other patches are turned goes unseen, and one dense patch of another kind turns them all.
+            skewness = each_cubes / (np.sqrt(each_squares) + _LEAST_STD) ** 3
             low, high = self.extremes[chosen][:, 0].min(), self.extremes[chosen][:, 1].max()
         return np.concatenate(
-            [np.cbrt(cubes), np.log(np.sqrt(squares) + 1e-3), np.log10(shares + 1e-3), np.arcsinh([low, high])]
+            [
+                np.arcsinh(skewness).mean(0),
+                np.log(np.sqrt(squares) + _LEAST_STD),
+                np.log10(shares + 1e-3),
+                np.arcsinh([low, high]),
+            ]
         )
 
 

@@ -164,8 +164,8 @@ LIES = {
     "spacing": {"spacing_um": (1, -1, 0.1)},
     "spacing 0": {"spacing_um": (None, 0, 0)},
     "std": {"statistics": {"Phase": STATISTICS.model_copy(update={"std": -1}), "Nuclei": STATISTICS}},
-    "novelty": {"novelty": {"version": 2, "channels": {"Phase": {"features": "far"}}}},
-    "novelty that is none": {"novelty": {"version": 2, "channels": 3}},
+    "novelty": {"novelty": {"version": 3, "channels": {"Phase": {"features": "far"}}}},
+    "novelty that is none": {"novelty": {"version": 3, "channels": 3}},
 }
 
 
