@@ -65,11 +65,11 @@ class Distribution:
         quantile = float(student.ppf(1 - share, degrees)) * np.sqrt(1 + 1 / len(images))
         limits = {}
         for group in GROUPS:
-            logs = np.log(
-                _FLOOR
-                + np.array([[one._whole(group, held.of(), len(held.patches)), one._patches(group, held).max()] for one, held in
-                            zip(others, found, strict=True)])
-            )  # fmt: skip
+            away = [
+                (one._whole(group, held.of(), len(held.patches)), one._patches(group, held).max())
+                for one, held in zip(others, found, strict=True)
+            ]
+            logs = np.log(_FLOOR + np.array(away))
             variance = (_PRIOR[0] * _PRIOR[1] ** 2 + (len(images) - 1) * logs.var(0)) / degrees
             careful = np.log1p(1 / len(images) ** 2)  # quarters of one image are more alike than images are
             ends = logs.mean(0) + quantile * np.sqrt(variance) + careful
@@ -108,8 +108,11 @@ class Distribution:
         return replace(furthest, turned=self._turned(image, furthest))
 
     def _turned(self, image: Features, found: Distance) -> bool:
-        """Return whether bright and dark are the other way round: not merely in some bands, which other kinds of cells
-        do as well, but so that the image, or the patch, is like the others once they are turned back."""
+        """Return whether bright and dark are the other way round.
+
+        Not merely in some bands, as other kinds of cells have them too, but so that the image, or the patch, is like
+        the others once they are turned back.
+        """
         if found.group != "polarity" or found.ratio <= 1:
             return False
         place, limits = GROUPS["polarity"], self.limits["polarity"]
