@@ -71,7 +71,7 @@ def measure(study: Path, model: Path, seconds: float, size: int) -> None:
 
     from _networks import cells
     from _report import report, report_machine
-    from napari_vstain.core.session import load_model
+    from napari_vstain.core.session import model_at
     from napari_vstain.widgets.compat import main_window
 
     report_machine(os.cpu_count() or 1)
@@ -90,7 +90,7 @@ def measure(study: Path, model: Path, seconds: float, size: int) -> None:
 
     data.open(study)
     turn_until(lambda: train.go.isEnabled(), 60)
-    desk.session.choose_model(load_model(model))
+    desk.session.choose_model(model_at(model))
     train.epochs.setValue(10_000)
     train.go.click()
     turn_until(lambda: len(train.plot.series["loss/train_step"]) > 3, 300)

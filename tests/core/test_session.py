@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from napari_vstain.core.errors import ChannelError, DatasetError, ModelError, VstainError, WorkspaceError
-from napari_vstain.core.session import Model, Session, guess_roles, load_model, open_path, registered_name, runs_of
+from napari_vstain.core.session import Model, Session, guess_roles, model_at, open_path, registered_name, runs_of
 from napari_vstain.core.workspace import Workspace
 
 
@@ -140,7 +140,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
     for name in ("fake.ckpt", "fake.onnx"):
         (tmp_path / name).write_bytes(b"not a model")
         with pytest.raises(ModelError):
-            load_model(tmp_path / name)
+            model_at(tmp_path / name)
 
 
 def test_quiet_jobs_are_not_announced_but_end_with_the_session(session):

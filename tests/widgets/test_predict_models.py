@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from napari_vstain.core.models.files.model_notes import ModelNotes
-from napari_vstain.core.session import Opened, load_model, recall_model, remember_model
+from napari_vstain.core.session import Opened, model_at, recall_model, remember_model
 from napari_vstain.widgets.predict import PredictSection
 
 PATIENCE_MS = 30_000
@@ -68,7 +68,7 @@ def test_the_run_that_was_used_last_is_preselected_in_its_workspace_and_not_the_
     dock, desk, qtbot, workspace, runs
 ):
     section = dock()
-    remember_model(load_model(runs[0].checkpoint, runs[0]), workspace)
+    remember_model(model_at(runs[0].checkpoint, runs[0]), workspace)
     desk.session.adopt(Opened(workspace, None))
     assert chosen(desk, qtbot).run == runs[0]
     assert section.chooser.models.currentText() == "first/version_0"
@@ -94,7 +94,7 @@ def test_a_preselected_model_is_remembered_once_it_predicts(dock, desk, qtbot, w
 
 
 def test_a_model_that_the_user_chose_stays_when_a_workspace_opens(dock, desk, qtbot, workspace, runs, checkpoint):
-    remember_model(load_model(runs[0].checkpoint, runs[0]), workspace)
+    remember_model(model_at(runs[0].checkpoint, runs[0]), workspace)
     dock().use_file(checkpoint)
     chosen(desk, qtbot)
     desk.session.adopt(Opened(workspace, None))
@@ -105,8 +105,8 @@ def test_a_model_that_the_user_chose_stays_when_a_workspace_opens(dock, desk, qt
 def test_a_preselected_model_gives_way_to_the_one_of_the_workspace_that_opens(
     dock, desk, qtbot, workspace, runs, checkpoint
 ):
-    remember_model(load_model(checkpoint), None)
-    remember_model(load_model(runs[0].checkpoint, runs[0]), workspace)
+    remember_model(model_at(checkpoint), None)
+    remember_model(model_at(runs[0].checkpoint, runs[0]), workspace)
     dock()
     assert chosen(desk, qtbot).path == checkpoint
     desk.session.adopt(Opened(workspace, None))
@@ -145,7 +145,7 @@ def test_a_run_that_was_trained_just_now_is_chosen(dock, desk, qtbot, workspace,
 def test_a_run_that_was_trained_takes_the_place_of_a_file_that_nobody_chose(
     dock, desk, qtbot, workspace, checkpoint, by_hand
 ):
-    remember_model(load_model(checkpoint), None)
+    remember_model(model_at(checkpoint), None)
     section = dock()
     chosen(desk, qtbot)
     if by_hand:
@@ -161,7 +161,7 @@ def test_a_run_that_was_trained_takes_the_place_of_a_file_that_nobody_chose(
 
 def test_a_model_that_is_gone_is_not_spoken_of(dock, desk, qtbot, checkpoint, tmp_path):
     gone = shutil.copy(checkpoint, tmp_path / "gone.ckpt")
-    remember_model(load_model(gone), None)
+    remember_model(model_at(gone), None)
     gone.unlink()
     section = dock()
     quiet(desk, qtbot)
@@ -171,7 +171,7 @@ def test_a_model_that_is_gone_is_not_spoken_of(dock, desk, qtbot, checkpoint, tm
 
 def test_what_was_said_of_a_third_party_model_is_not_asked_again(dock, desk, qtbot, theirs):
     said = ModelNotes(sources=("Phase",), targets=("Nuclei",))
-    remember_model(load_model(theirs, notes=said), None)
+    remember_model(model_at(theirs, notes=said), None)
     section = dock()
     assert chosen(desk, qtbot).notes == said
     section.chooser.models.activated.emit(0)

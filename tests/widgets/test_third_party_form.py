@@ -8,7 +8,7 @@ import pytest
 from napari_vstain.core.models.files.model_file import open_model
 from napari_vstain.core.models.files.model_notes import ModelNotes, fixed_numbers
 from napari_vstain.core.models.spec import Normalization
-from napari_vstain.core.session import PredictorCache, chosen_model, load_model
+from napari_vstain.core.session import PredictorCache, chosen_model, model_at
 from napari_vstain.widgets.predict import PredictSection
 
 PATIENCE_MS = 120_000
@@ -68,8 +68,8 @@ def test_a_viscy_checkpoint_asks_for_its_configuration_and_finds_the_one_beside_
 
 def test_a_model_made_elsewhere_is_loaded_anew_when_other_things_are_said_of_it(theirs):
     cache, options = PredictorCache(), {"engine": "onnxruntime", "device": "cpu", "threads": 1}
-    one = load_model(theirs, notes=ModelNotes(sources=("Phase",), targets=("Nuclei",)))
-    two = load_model(theirs, notes=ModelNotes(sources=("Phase",), targets=("Membrane",)))
+    one = model_at(theirs, notes=ModelNotes(sources=("Phase",), targets=("Nuclei",)))
+    two = model_at(theirs, notes=ModelNotes(sources=("Phase",), targets=("Membrane",)))
     first = cache.get(one, options)
     assert cache.get(one, options) is first
     assert cache.get(two, options).spec.targets == ("Membrane",)
@@ -78,7 +78,7 @@ def test_a_model_made_elsewhere_is_loaded_anew_when_other_things_are_said_of_it(
 def test_a_batch_is_told_what_was_said_of_the_model(theirs):
     from napari_vstain.core.inference import PredictSettings
 
-    model = load_model(theirs, notes=ModelNotes(sources=("Phase",), targets=("Nuclei",)))
+    model = model_at(theirs, notes=ModelNotes(sources=("Phase",), targets=("Nuclei",)))
     settings = PredictSettings.parse({"dataset": "cells", **chosen_model(model)})
     assert settings.model_info == model.notes
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from napari_vstain.core.errors import SettingsError
 
-MOST_CHARACTERS = 4_000_000
+_MOST_CHARACTERS = 4_000_000
 MOST_VALUES = 100_000
 MOST_STEPS = 32
 """References that lead to references."""
 MOST_LETTERS = 1000
 """Of one reference."""
-Place = tuple[str | int, ...]
+_Place = tuple[str | int, ...]
 REFERENCE = re.compile(r"(?<!\\)(\\*)\$\{")
 """Where one begins, or would: an odd number of backslashes makes it text. It never starts within a run of them, since
 that would take the square of its length."""
@@ -44,14 +44,14 @@ def resolve_references(values: Mapping[str, Any]) -> dict[str, Any]:
 class _Resolver:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._root = values
-        self._known: dict[Place, tuple[Any, int, int]] = {}
+        self._known: dict[_Place, tuple[Any, int, int]] = {}
         self._values, self._characters = 0, 0
 
-    def value(self, place: Place, steps: int) -> Any:
+    def value(self, place: _Place, steps: int) -> Any:
         """Return the value at a place, everything in it resolved."""
         return self._resolved(self._raw(place), place, steps)
 
-    def _resolved(self, raw: Any, place: Place, steps: int) -> Any:
+    def _resolved(self, raw: Any, place: _Place, steps: int) -> Any:
         self._count(place, 1, len(raw) if isinstance(raw, str) else 0)
         if isinstance(raw, Mapping):
             return {key: self._resolved(item, (*place, key), steps) for key, item in raw.items()}
@@ -69,7 +69,7 @@ class _Resolver:
         self._known[place] = made, self._values - values, self._characters - characters
         return made
 
-    def _text(self, raw: str, place: Place, steps: int) -> Any:
+    def _text(self, raw: str, place: _Place, steps: int) -> Any:
         """Return a text with its references written out, or the value that its only one leads to."""
         parts: list[Any] = []
         end = 0
@@ -89,7 +89,7 @@ class _Resolver:
                 raise _wrong(place, raw, "puts a section into a text", "refer to a single value")
         return "".join(map(str, parts))
 
-    def _referred(self, name: str, place: Place, steps: int) -> Any:
+    def _referred(self, name: str, place: _Place, steps: int) -> Any:
         """Return what a reference, without its brackets, leads to."""
         if steps >= MOST_STEPS:
             raise _wrong(place, f"${{{name}}}", f"leads over more than {MOST_STEPS} others, or to itself", _CORRECT)
@@ -102,9 +102,9 @@ class _Resolver:
             raise _wrong(place, f"${{{name}}}", "refers to itself", _CORRECT)
         return self.value(target, steps + 1)
 
-    def _located(self, target: Place, place: Place, name: str, steps: int) -> Place:
+    def _located(self, target: _Place, place: _Place, name: str, steps: int) -> _Place:
         """Return where a name leads to, over references on its way; the last one is not followed."""
-        here: Place = ()
+        here: _Place = ()
         for index, step in enumerate(target):
             raw = self._raw(here)
             if isinstance(raw, str) and raw.startswith("${"):
@@ -119,16 +119,16 @@ class _Resolver:
             here = (*here, _key(raw, step))
         return here
 
-    def _raw(self, place: Place) -> Any:
+    def _raw(self, place: _Place) -> Any:
         raw: Any = self._root
         for step in place:
             raw = raw[step]
         return raw
 
-    def _count(self, place: Place, values: int, characters: int) -> None:
+    def _count(self, place: _Place, values: int, characters: int) -> None:
         self._values += values
         self._characters += characters
-        if self._values > MOST_VALUES or self._characters > MOST_CHARACTERS:
+        if self._values > MOST_VALUES or self._characters > _MOST_CHARACTERS:
             rule = "grows beyond every use, once its references are written out"
             raise _wrong(place, None, rule, "refer to fewer values")
 
@@ -136,7 +136,7 @@ class _Resolver:
 _CORRECT = "correct the reference"
 
 
-def _closing(text: str, start: int, place: Place) -> int:
+def _closing(text: str, start: int, place: _Place) -> int:
     """Return the end of a reference that was opened before `start`."""
     depth = 1
     for found in _BRACKET.finditer(text, start, start + MOST_LETTERS):
@@ -147,7 +147,7 @@ def _closing(text: str, start: int, place: Place) -> int:
     raise _wrong(place, text, rule, "write ${section.key}, or \\${ for text")
 
 
-def _parsed(name: str, place: Place) -> Place:
+def _parsed(name: str, place: _Place) -> _Place:
     """Return the place that a name is of, seen from another place."""
     inner = name.strip().lstrip(".")
     dots = len(name.strip()) - len(inner)
@@ -169,7 +169,7 @@ def _key(raw: Any, step: str | int) -> str | int:
     return int(step) if is_number and not (isinstance(raw, Mapping) and step in raw) else step
 
 
-def _from_environment(name: str, place: Place) -> str:
+def _from_environment(name: str, place: _Place) -> str:
     variable, comma, default = name.partition(",")
     found = os.environ.get(variable.strip(), default.strip() if comma else None)
     if found is None:
@@ -177,6 +177,6 @@ def _from_environment(name: str, place: Place) -> str:
     return found
 
 
-def _wrong(place: Place, value: str | None, rule: str, remedy: str) -> SettingsError:
+def _wrong(place: _Place, value: str | None, rule: str, remedy: str) -> SettingsError:
     shown = value if value is None or len(value) <= 100 else f"{value[:100]}…"
     return SettingsError(".".join(map(str, place)) or "settings", shown, rule, remedy)

@@ -10,8 +10,8 @@ import yaml
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.files import plainly, reading
 
-MOST_CHARACTERS = 4_000_000
-MOST_NODES = 100_000
+_MOST_CHARACTERS = 4_000_000
+_MOST_NODES = 100_000
 """Values, names included, once every alias (`*name`) is written out."""
 MOST_LEVELS = 64
 _MOST_DIGITS = 400
@@ -24,7 +24,7 @@ def read_yaml(path: Path, field: str, kind: type[VstainError]) -> Any:
 
 
 def read_text(path: Path, field: str, kind: type[VstainError]) -> str:
-    """Return the text of a UTF-8 file, `MOST_CHARACTERS` at most; devices and pipes, which may have no end, are none.
+    """Return the text of a UTF-8 file, `_MOST_CHARACTERS` at most; devices and pipes, which may have no end, are none.
 
     Raises
     ------
@@ -35,9 +35,9 @@ def read_text(path: Path, field: str, kind: type[VstainError]) -> str:
         if path.exists() and not path.is_dir() and not path.is_file():
             raise kind(field, path, "is no file", "choose a file")
         with path.open(encoding="utf-8") as file:
-            text = file.read(MOST_CHARACTERS + 1)
-    if len(text) > MOST_CHARACTERS:
-        raise kind(field, path, f"is longer than {MOST_CHARACTERS:,} characters", _REMEDY)
+            text = file.read(_MOST_CHARACTERS + 1)
+    if len(text) > _MOST_CHARACTERS:
+        raise kind(field, path, f"is longer than {_MOST_CHARACTERS:,} characters", _REMEDY)
     return text
 
 
@@ -90,8 +90,8 @@ def _beyond(events: Iterable[yaml.Event]) -> str:
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = open_.pop()
             sizes[anchor] = nodes - before
-        if nodes > MOST_NODES:
-            return f"holds more than {MOST_NODES:,} values, once its aliases are written out"
+        if nodes > _MOST_NODES:
+            return f"holds more than {_MOST_NODES:,} values, once its aliases are written out"
         if len(open_) > MOST_LEVELS:
             return f"is nested deeper than {MOST_LEVELS} levels"
     return ""

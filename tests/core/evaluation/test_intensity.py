@@ -10,7 +10,7 @@ from scipy.stats import pearsonr
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
 from napari_vstain.core.errors import DatasetError
-from napari_vstain.core.evaluation.columns import METRICS, describe, metric_table
+from napari_vstain.core.evaluation.columns import METRICS, describe_columns, metric_table
 from napari_vstain.core.evaluation.definitions import Definitions
 from napari_vstain.core.evaluation.families.intensity import image_metrics, scores
 from napari_vstain.core.evaluation.ranges import data_range
@@ -252,7 +252,7 @@ def test_shapes_that_differ_are_named(target, prediction, mask):
 def test_the_table_describes_every_column_in_order():
     assert tuple(metric.key for metric in metric_table(Definitions())) == METRICS
     for definitions in (Definitions(), Definitions(ssim_window="uniform", nrmse_by="range")):
-        text = describe(definitions)
+        text = describe_columns(definitions)
         for metric in metric_table(definitions):
             assert all(part in text for part in metric)
-    assert describe(Definitions()) != describe(Definitions(nrmse_by="range"))
+    assert describe_columns(Definitions()) != describe_columns(Definitions(nrmse_by="range"))

@@ -25,7 +25,7 @@ from napari_vstain.core.preprocessing import (
     statistics_of,
     unusable,
 )
-from napari_vstain.core.preprocessing.sampling import Sample, grid, sample_frame
+from napari_vstain.core.preprocessing.sampling import PixelSample, grid, sample_frame
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.workspace import Workspace
 
@@ -95,7 +95,7 @@ def test_statistics_equal_an_independent_computation(values):
 @settings(max_examples=30)
 @given(parts=st.lists(st.integers(0, 50), max_size=20), limit=st.integers(8, 64))
 def test_a_sample_keeps_everything_up_to_its_limit_then_evenly_spaced_values(parts, limit):
-    sample, stream = Sample(limit), np.arange(sum(parts), dtype=np.float32)
+    sample, stream = PixelSample(limit), np.arange(sum(parts), dtype=np.float32)
     for part in np.split(stream, np.cumsum(parts)[:-1]) if parts else []:
         sample.add(part)
     kept = sample.values
@@ -113,7 +113,7 @@ def test_every_value_counts_alike_however_many_there_are_and_in_whatever_order(d
     values = np.random.default_rng(data.draw(st.integers(0, 99))).gamma(2.0, 100.0, sum(sizes)) + 4e6
     if data.draw(st.booleans()):
         values.sort()
-    sample = Sample(limit)
+    sample = PixelSample(limit)
     for part in np.split(values, np.cumsum(sizes)[:-1]):
         sample.add(part)
     found, wanted = compute_statistics(sample), independent(values)
@@ -126,7 +126,7 @@ def test_every_value_counts_alike_however_many_there_are_and_in_whatever_order(d
 
 
 def test_a_dataset_of_more_than_the_samples_limit_has_the_statistics_of_its_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr(Sample.__init__, "__defaults__", (1 << 12,))
+    monkeypatch.setattr(PixelSample.__init__, "__defaults__", (1 << 12,))
     workspace = Workspace.create(tmp_path)
     long, short = random_image(0, (33, 1, 1, 64, 48)), random_image(1, (1, 1, 1, 64, 48)) + 300
     make_plate(workspace.datasets / "d.zarr", {"A/1/0": short, "A/1/1": long})

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_vstain.core.arrays import TCZYX
 from napari_vstain.core.data.registration import Shift, find_shift
-from napari_vstain.core.data.source_files import Source, check_channel
+from napari_vstain.core.data.source_files import PositionFiles, check_channel
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.progress import Progress
 
@@ -84,7 +84,7 @@ class Alignment:
         return [(0, 0), *(shift for of in self.shifts_px.values() for shift in of.values())]
 
 
-def align(sources: Mapping[str, Source], reference: str, limit_px: int, progress: Progress) -> Alignment:
+def align(sources: Mapping[str, PositionFiles], reference: str, limit_px: int, progress: Progress) -> Alignment:
     """Return how the channels of each position are shifted onto `reference`; not at all when it is empty.
 
     Where the channels of a position have too little in common, the shift is the median of the other positions'.
@@ -107,7 +107,7 @@ def align(sources: Mapping[str, Source], reference: str, limit_px: int, progress
     return Alignment(reference, _repaired(found, reference, limit_px))
 
 
-def _shifts_of(source: Source, reference: str, limit_px: int, progress: Progress) -> dict[str, Shift]:
+def _shifts_of(source: PositionFiles, reference: str, limit_px: int, progress: Progress) -> dict[str, Shift]:
     if min(source.shape[3:]) <= 4 * limit_px:
         rule = f"is too small to be registered within {limit_px} px"
         raise DatasetError("position", source.name, rule, "lower the largest shift, or do not register")

@@ -16,11 +16,11 @@ from napari_vstain.core.data.building import building
 from napari_vstain.core.data.chunks import WHOLE
 from napari_vstain.core.data.identity import TOKEN
 from napari_vstain.core.data.layouts.layout import Layout
-from napari_vstain.core.data.layouts.pattern import FilePattern, shown
+from napari_vstain.core.data.layouts.pattern import FilePattern, as_text
 from napari_vstain.core.data.pixels import PixelWriter, writing_pixels
 from napari_vstain.core.data.plate import PlateWriter, create_plate
 from napari_vstain.core.data.readers.stated import Stated
-from napari_vstain.core.data.source_files import Source, gather_sources, notes_on
+from napari_vstain.core.data.source_files import PositionFiles, gather_sources, notes_on
 from napari_vstain.core.left_out import LeftOut
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings
@@ -34,7 +34,7 @@ LOOKED_AT = 16
 class ImportSettings(Settings):
     """Which files become which positions and channels."""
 
-    source: Path = Field(title="Source", description="Folder that holds the TIFF files.")
+    source: Path = Field(title="PositionFiles", description="Folder that holds the TIFF files.")
     pattern: str = Field(
         title="Pattern",
         description="Path of a file below the folder, with {position}, {channel}, {row}, {column}, {t}, {z}, and * for "
@@ -157,11 +157,16 @@ def _unmatched(others: Sequence[str]) -> list[str]:
 def _parts(files: Sequence[Path]) -> list[str]:
     if not files:
         return []
-    return [f"{len(files)} files, such as {shown(files[0].name)}, are parts of images that other files begin."]
+    return [f"{len(files)} files, such as {as_text(files[0].name)}, are parts of images that other files begin."]
 
 
 def _write(
-    plate: PlateWriter, key: str, source: Source, alignment: Alignment, settings: ImportSettings, progress: Progress
+    plate: PlateWriter,
+    key: str,
+    source: PositionFiles,
+    alignment: Alignment,
+    settings: ImportSettings,
+    progress: Progress,
 ) -> None:
     spacing = settings.spacing_um or source.spacing_um
     if spacing and spacing[0] is None and source.shape[2] == 1:
@@ -178,7 +183,9 @@ def _write(
     plate.set_attribute(OURS, _note(_provenance(key, source, alignment), plate.token), key)
 
 
-def _copy(source: Source, channel: str, region: tuple[slice, slice], write: PixelWriter, progress: Progress) -> Limits:
+def _copy(
+    source: PositionFiles, channel: str, region: tuple[slice, slice], write: PixelWriter, progress: Progress
+) -> Limits:
     """Write one channel, and return between which intensities it is best shown."""
     c, (times, _, slices, *_) = source.channels.index(channel), source.shape
     every = -(-times * slices // LOOKED_AT)
@@ -192,8 +199,8 @@ def _copy(source: Source, channel: str, region: tuple[slice, slice], write: Pixe
     return _limits(np.stack(seen))
 
 
-def _provenance(key: str, source: Source, alignment: Alignment) -> dict[str, Any]:
-    files = {channel: [shown(file.path.name) for file in source.files[channel]] for channel in source.channels}
+def _provenance(key: str, source: PositionFiles, alignment: Alignment) -> dict[str, Any]:
+    files = {channel: [as_text(file.path.name) for file in source.files[channel]] for channel in source.channels}
     image = next(iter(source.files.values()))[0].image
     named = {"image": image.name} if image.name else {}
     return {"position": source.name, "files": files, **named, "chunks": WHOLE, **alignment.note(key)}

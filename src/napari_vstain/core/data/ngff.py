@@ -13,7 +13,7 @@ from napari_vstain.core.data.lengths import as_number, drawn, micrometres_in
 from napari_vstain.core.data.ngff_axes import AXES, axes_of
 from napari_vstain.core.errors import DatasetError
 
-ZYX = tuple[float, float, float]
+ScaleZYX = tuple[float, float, float]
 
 _COLOURS = {
     "0000FF": ("dapi", "hoechst", "bfp", "cfp", "nucle"),
@@ -41,7 +41,7 @@ class ImageMetadata:
     spacing_um: Spacing | None
     """Size of a voxel of the finest level, (Z, Y, X); an axis that is not stored counts 1 um, one that is stored
     without a unit is not known; None when Y or X is not known."""
-    translation_um: ZYX
+    translation_um: ScaleZYX
     """Where the first voxel lies, (Z, Y, X)."""
 
 
@@ -76,7 +76,7 @@ def parse_image(attributes: Mapping[str, Any], where: object) -> ImageMetadata:
 def image_attributes(
     channels: Sequence[str],
     spacing_um: Spacing | None,
-    translation_um: ZYX,
+    translation_um: ScaleZYX,
     dtype: npt.DTypeLike,
     version: str,
     name: str,
@@ -209,7 +209,7 @@ def _spacing(axes: str, scale: Mapping[str, float | None], factors: Mapping[str,
     return size("z") if "z" in axes else 1.0, y, x
 
 
-def _translation(offset: Mapping[str, float], factors: Mapping[str, float]) -> ZYX:
+def _translation(offset: Mapping[str, float], factors: Mapping[str, float]) -> ScaleZYX:
     z, y, x = (offset[axis] * factors[axis] if axis in factors else 0.0 for axis in "zyx")
     return z, y, x
 

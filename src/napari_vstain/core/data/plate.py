@@ -20,7 +20,7 @@ from napari_vstain.core.arrays import TCZYX, Limits, Spacing
 from napari_vstain.core.data import zarr_groups as nodes
 from napari_vstain.core.data.dataset import open_dataset
 from napari_vstain.core.data.identity import new_token
-from napari_vstain.core.data.ngff import ZYX, image_attributes, plate_attributes, well_attributes
+from napari_vstain.core.data.ngff import ScaleZYX, image_attributes, plate_attributes, well_attributes
 from napari_vstain.core.data.ngff_axes import AXES
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.files import writing
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import zarr
 
 Version = Literal["0.4", "0.5"]
-Existing = Literal["refuse", "extend", "replace"]
+_Existing = Literal["refuse", "extend", "replace"]
 CHUNK_PX = 512
 _KEY = re.compile(r"(?!\.)[^/\\]+/(?!\.)[^/\\]+/(?!\.)[^/\\]+")
 
@@ -39,7 +39,7 @@ def create_plate(
     channels: Sequence[str],
     *,
     version: Version = "0.5",
-    existing: Existing = "refuse",
+    existing: _Existing = "refuse",
     name: str = "",
 ) -> "PlateWriter":
     """Return a writer for the plate at `path`; use it in a ``with`` statement.
@@ -91,7 +91,7 @@ class NewPosition:
     dtype: npt.DTypeLike
     spacing_um: Spacing | None = None
     """Size of a voxel, or None when not known; of Z alone too."""
-    translation_um: ZYX = (0.0, 0.0, 0.0)
+    translation_um: ScaleZYX = (0.0, 0.0, 0.0)
     """Where the first voxel lies."""
     chunks: TCZYX | None = None
     """Sizes of a chunk; one slice of at most 512 px by default."""
@@ -136,7 +136,7 @@ class PlateWriter:
         shape: TCZYX,
         dtype: npt.DTypeLike,
         spacing_um: Spacing | None = None,
-        translation_um: ZYX = (0.0, 0.0, 0.0),
+        translation_um: ScaleZYX = (0.0, 0.0, 0.0),
         chunks: TCZYX | None = None,
     ) -> "zarr.Array[Any]":
         """Return the array of a position to write into, all zero; the same array again if it is there already.

@@ -15,7 +15,7 @@ from napari_vstain.core.data.channel_names import told_apart
 from napari_vstain.core.data.chunks import WHOLE, count_missing
 from napari_vstain.core.data.containment import inside
 from napari_vstain.core.data.labels import LabelImage, label_names
-from napari_vstain.core.data.ngff import ZYX, ImageMetadata, parse_image
+from napari_vstain.core.data.ngff import ImageMetadata, ScaleZYX, parse_image
 from napari_vstain.core.data.pixels import Pixels
 from napari_vstain.core.data.zarr_groups import ome_attributes, read_attributes
 from napari_vstain.core.errors import ChannelError, DatasetError
@@ -59,7 +59,7 @@ class Position:
         return self.metadata.spacing_um
 
     @property
-    def translation_um(self) -> ZYX:
+    def translation_um(self) -> ScaleZYX:
         """Where the first voxel lies, (Z, Y, X)."""
         return self.metadata.translation_um
 

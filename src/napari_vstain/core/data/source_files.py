@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_vstain.core.arrays import TCZYX, Image, Spacing
 from napari_vstain.core.data.layouts.layout import PlaneRef
-from napari_vstain.core.data.layouts.pattern import natural, shown
+from napari_vstain.core.data.layouts.pattern import as_text, natural
 from napari_vstain.core.data.lengths import doubts
 from napari_vstain.core.data.readers.image_file import ImageFile
 from napari_vstain.core.data.readers.registry import open_image_file
@@ -37,7 +37,7 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
-class Source:
+class PositionFiles:
     """The files of one position."""
 
     name: str
@@ -89,7 +89,7 @@ class _Entry(NamedTuple):
 class Gathered(NamedTuple):
     """What files make up, and what could not be used of them."""
 
-    sources: dict[str, Source]
+    sources: dict[str, PositionFiles]
     """By key, ``row/column/field``, in natural order."""
     left_out: tuple[LeftOut, ...]
     parts: tuple[Path, ...]
@@ -141,7 +141,7 @@ def gather_sources(
         progress.advance()
     entries = {place: of for place, of in entries.items() if place not in failed}
     order = _order([entry.channel for of in entries.values() for entry in of], channels)
-    sources: dict[str, Source] = {}
+    sources: dict[str, PositionFiles] = {}
     for place, key in _keys(list(entries)).items():
         try:
             sources[key] = _source(key, place, entries[place], order)
@@ -162,10 +162,10 @@ def _image_names(position: str, images: Sequence[ImageFile]) -> list[str]:
 
 def _left_out(place: _Place, error: DatasetError) -> LeftOut:
     name = "/".join(part for part in place if part) or "0"
-    return LeftOut(name, shown(LeftOut.of(place[2] or name, error).reason))
+    return LeftOut(name, as_text(LeftOut.of(place[2] or name, error).reason))
 
 
-def notes_on(sources: Mapping[str, Source], spacing_um: Spacing | None) -> Iterator[str]:
+def notes_on(sources: Mapping[str, PositionFiles], spacing_um: Spacing | None) -> Iterator[str]:
     """Yield what should be said of the files, what holds of many positions once; `spacing_um` is what was stated."""
     said: dict[str, list[str]] = {}
     for source in sources.values():
@@ -208,7 +208,7 @@ def _keys(places: list[_Place]) -> dict[_Place, str]:
     return {place: f"{place[0] or '0'}/{place[1] or '0'}/{number}" for number, place in enumerate(places)}
 
 
-def _source(key: str, place: _Place, entries: Sequence[_Entry], order: tuple[str, ...]) -> Source:
+def _source(key: str, place: _Place, entries: Sequence[_Entry], order: tuple[str, ...]) -> PositionFiles:
     name = place[2] or key
     spacings = {entry.image.spacing_um for entry in entries}
     placed = {}
@@ -221,7 +221,7 @@ def _source(key: str, place: _Place, entries: Sequence[_Entry], order: tuple[str
     _check_shapes(name, placed)
     known = sorted(spacing for spacing in spacings if spacing is not None and None not in spacing)
     spacing = known[0] if known else next((one for one in spacings if one is not None), None)
-    return Source(name, placed, spacing)
+    return PositionFiles(name, placed, spacing)
 
 
 def _placed(name: str, entries: Sequence[_Entry]) -> tuple[SourceFile, ...]:

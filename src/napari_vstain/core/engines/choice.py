@@ -18,7 +18,7 @@ from napari_vstain.core.progress import CancelToken
 
 AGREEMENT = 1e-5
 """Relative RMS up to which engines may differ in float32: one that differs more is not chosen."""
-TOLERANCE = 1e-2
+_TOLERANCE = 1e-2
 """Relative RMS to float32 up to which ``precision: auto`` may choose a reduced precision."""
 _PROBE_S = 0.4
 COMPARE_S = 60.0
@@ -97,7 +97,7 @@ def fastest(
 def reduced_error(engine: Engine, reference: Engine, spec: ModelSpec) -> float:
     """Return the relative RMS between two engines on the probe."""
     batch = probe(spec)
-    return relative_rms(_flat(engine.run(batch)), _flat(reference.run(batch)))
+    return _relative_rms(_flat(engine.run(batch)), _flat(reference.run(batch)))
 
 
 def probe(spec: ModelSpec) -> Array:
@@ -111,7 +111,7 @@ def probe(spec: ModelSpec) -> Array:
     return generator.standard_normal((1, len(spec.sources), *depth, y, x), dtype=np.float32)
 
 
-def relative_rms(found: Array, expected: Array) -> float:
+def _relative_rms(found: Array, expected: Array) -> float:
     """Return the RMS difference over the standard deviation of what was expected; infinite where sizes differ."""
     if found.shape != expected.shape:
         return float("inf")
@@ -165,8 +165,8 @@ def _sound(trials: list[Trial], refusals: list[str]) -> list[Trial]:
     reference = min(full, key=lambda trial: _REFERENCES.index(trial.candidate.engine))
     kept = []
     for trial in trials:
-        error = relative_rms(trial.outputs, reference.outputs)
-        allowed = AGREEMENT if trial.candidate.precision is Precision.FLOAT32 else TOLERANCE
+        error = _relative_rms(trial.outputs, reference.outputs)
+        allowed = AGREEMENT if trial.candidate.precision is Precision.FLOAT32 else _TOLERANCE
         if error <= allowed:
             kept.append(trial)
         else:

@@ -20,7 +20,7 @@ def metric_table(definitions: Definitions) -> tuple[Metric, ...]:
     return tuple(metric for family in FAMILIES for metric in family.table(definitions))
 
 
-def describe(definitions: Definitions) -> str:
+def describe_columns(definitions: Definitions) -> str:
     """Return the text of metrics.README for these definitions."""
     parts = ["What the columns of metrics.csv mean"]
     for family in FAMILIES:

@@ -9,7 +9,7 @@ import numpy as np
 from napari_vstain.core.arrays import Image, Mask
 from napari_vstain.core.evaluation.strips import Strips, finite
 
-NAN = float("nan")
+_NAN = float("nan")
 
 
 class Pair(NamedTuple):
@@ -53,35 +53,35 @@ class Moments(NamedTuple):
     def covariance(self) -> float:
         """Population covariance of target and prediction; NaN without pixels."""
         n = self.pixels
-        return (self.product - self.total.target * self.total.prediction / n) / n if n else NAN
+        return (self.product - self.total.target * self.total.prediction / n) / n if n else _NAN
 
     @property
     def mean_squared_error(self) -> float:
         """Mean of (t - p)²; NaN without pixels."""
-        return self.squared_error / self.pixels if self.pixels else NAN
+        return self.squared_error / self.pixels if self.pixels else _NAN
 
     @property
     def mean_absolute_error(self) -> float:
         """Mean of |t - p|; NaN without pixels."""
-        return self.absolute_error / self.pixels if self.pixels else NAN
+        return self.absolute_error / self.pixels if self.pixels else _NAN
 
     def target_root_mean_square(self, shift: Pair) -> float:
         """Return the square root of the mean of t²; NaN without pixels."""
         if not self.pixels:
-            return NAN
+            return _NAN
         mean = self.total.target / self.pixels
         return float(np.sqrt(self.squares.target / self.pixels + 2 * mean * shift.target + shift.target**2))
 
     def _deviation(self, index: int) -> float:
         if not self.pixels:
-            return NAN
+            return _NAN
         if self.low[index] == self.high[index]:
             return 0.0
         variance = self.squares[index] / self.pixels - (self.total[index] / self.pixels) ** 2
         return float(np.sqrt(max(variance, 0.0)))
 
 
-def typical(target: Image, prediction: Image) -> Pair:
+def typical_pair(target: Image, prediction: Image) -> Pair:
     """Return a value near the middle of each image: sums taken from there lose no digits to a large offset."""
     return Pair(_typical(target), _typical(prediction))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_vstain.core.data import Dataset, open_dataset
-from napari_vstain.core.evaluation.columns import describe
+from napari_vstain.core.evaluation.columns import describe_columns
 from napari_vstain.core.evaluation.comparing import Comparison
 from napari_vstain.core.evaluation.predicted_stores import Predictions, find_predictions
 from napari_vstain.core.evaluation.settings import EvaluateSettings
@@ -73,7 +73,7 @@ def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) ->
     table = to_table(rows)
     config = experiment.metrics.with_suffix(".yml")
     _resolved(settings, workspace, predictions, dataset, done).save(config)
-    write_table(table, experiment.metrics, describe(settings.metrics))
+    write_table(table, experiment.metrics, describe_columns(settings.metrics))
     readme = experiment.metrics.with_suffix(".README")
     return EvaluateResult(experiment.metrics, readme, config, table, done, tuple(evaluation.warnings), tuple(left_out))
 

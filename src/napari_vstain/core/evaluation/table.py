@@ -10,7 +10,7 @@ from napari_vstain.core.locks import locked
 if TYPE_CHECKING:
     import pandas as pd
 
-NAN = float("nan")
+_NAN = float("nan")
 COLUMNS = (
     "experiment", "run", "model", "predictor", "dataset", "position", "split", "verdict", "channel", "t", "z", "level",
     "object_id", "mask",
@@ -42,7 +42,7 @@ def to_table(rows: list[Row]) -> "pd.DataFrame":
     """Return rows as a table with the columns of `COLUMNS`, then of `METRICS`: empty where a row's family has none."""
     import pandas as pd
 
-    values = [[*row[:-1], *(row.metrics.get(name, NAN) for name in METRICS)] for row in rows]
+    values = [[*row[:-1], *(row.metrics.get(name, _NAN) for name in METRICS)] for row in rows]
     table = pd.DataFrame(values, columns=[*COLUMNS, *METRICS])
     return table.astype({"t": "int64", "z": "Int64", "object_id": "Int64"} | dict.fromkeys(METRICS, "float64"))
 

@@ -15,7 +15,7 @@ TOLERANCE = 1e-3
 """Relative RMS that a measured halo may cost."""
 CORE_PX = 64
 """Side of the region that is compared."""
-LARGEST_PX = 1024
+_LARGEST_PX = 1024
 """Side of the largest test pattern: measuring takes seconds, not minutes."""
 
 
@@ -38,7 +38,7 @@ def measured_halo(engine: Engine, spec: ModelSpec, pixels: int) -> tuple[ZYX, fl
     """
     stride, slices = max(spec.stride[1:]), max(spec.z_window, 1) + 2 * spec.halo[0]
     core = round_up(CORE_PX, stride)
-    side = min(isqrt(max(pixels // slices, 1)), LARGEST_PX)
+    side = min(isqrt(max(pixels // slices, 1)), _LARGEST_PX)
     largest = max(min(max(spec.halo[1:]), (side - core) // 2) // stride * stride, stride)
     pattern = ArraySource(_pattern(spec, core + 2 * largest))
     reference = _core(engine, spec, pattern, core, largest, largest)

@@ -22,9 +22,9 @@ from napari_vstain.core.tiling.plan import Tile, TilePlan, plan_tiles
 
 Predict = Callable[[TilePlan, Tile, Source], dict[str, Array]]
 """Returns the normalized prediction of a tile's support of a source, by task, (C, Z, Y, X)."""
-Place = tuple[int, int]
+_Place = tuple[int, int]
 """Y, X, in pixels of the image."""
-LARGEST_PX = 1024
+_LARGEST_PX = 1024
 """Side of the largest window or mosaic: estimating takes seconds, not minutes."""
 LEAST_PX = 64 * 64
 """Pixels that must fit in memory at once."""
@@ -41,7 +41,7 @@ class Mosaic:
     source: Source
     side: int
     """Of a block, in pixels."""
-    places: Sequence[Sequence[Place]]
+    places: Sequence[Sequence[_Place]]
     """Where in the source each row's blocks are from."""
 
     @property
@@ -66,7 +66,7 @@ class Mosaic:
 class Spot(NamedTuple):
     """Where tiles are compared."""
 
-    origin: Place
+    origin: _Place
     """First pixel of the block around it."""
     core: Region
     """What is compared."""
@@ -133,14 +133,14 @@ class _Lengths(NamedTuple):
         stack = plan.spec.dimensions is Dimensions.THREE
         slices = depth + 2 * plan.halo[0] if stack else plan.spec.z_window
         stride, halo = lcm(*plan.spec.stride[1:]), max(plan.spec.halo[1:])
-        side = max(min(isqrt(max(pixels // slices, 1)), LARGEST_PX), 4 * stride)
+        side = max(min(isqrt(max(pixels // slices, 1)), _LARGEST_PX), 4 * stride)
         inner = max(side - 2 * max(plan.halo[1:]), 3 * stride)
         count = next((n for n in _BLOCKS if inner // n >= 2 * halo + 32), _BLOCKS[-1])
         block = max(min(inner // count, *sizes) // stride * stride, stride)
         margin = min(halo, block // 3)
         return cls(slice(0, depth) if stack else slice(depth // 2, depth // 2 + 1), stride, side, block, count, margin)
 
-    def origin(self, centre: Place, plan: TilePlan) -> Place:
+    def origin(self, centre: _Place, plan: TilePlan) -> _Place:
         """Return the first pixel of the block around a place: on the stride grid, in the image."""
         y, x = (
             max(min(at - self.block // 2, n - self.block), 0) // self.stride * self.stride
@@ -149,10 +149,10 @@ class _Lengths(NamedTuple):
         return y, x
 
 
-def _spots(plan: TilePlan, source: Source, lengths: _Lengths) -> tuple[list[Spot], list[Place]]:
+def _spots(plan: TilePlan, source: Source, lengths: _Lengths) -> tuple[list[Spot], list[_Place]]:
     """Return where tiles are compared, and the places of the brightest speck, the brightest and the roughest tile."""
     middle = slice(source.shape[1] // 2, source.shape[1] // 2 + 1)
-    seen: list[tuple[float, float, Place]] = []
+    seen: list[tuple[float, float, _Place]] = []
     speck, height = (0, 0), -1.0
     for row, column in np.ndindex(plan.grid[1], plan.grid[2]):
         _, y, x = plan.tile((0, row, column)).owned
@@ -172,7 +172,7 @@ def _spots(plan: TilePlan, source: Source, lengths: _Lengths) -> tuple[list[Spot
     return [_spot(centre, plan, lengths) for centre in dict.fromkeys(centres)], [speck, lightest, roughest]
 
 
-def _beside(place: Place, plan: TilePlan, block: int) -> list[Place]:
+def _beside(place: _Place, plan: TilePlan, block: int) -> list[_Place]:
     """Return places at the edges of the neighbouring tiles: they see least of what is at `place`."""
     found = []
     for axis in (0, 1):
@@ -183,7 +183,7 @@ def _beside(place: Place, plan: TilePlan, block: int) -> list[Place]:
     return found
 
 
-def _spot(centre: Place, plan: TilePlan, lengths: _Lengths) -> Spot:
+def _spot(centre: _Place, plan: TilePlan, lengths: _Lengths) -> Spot:
     origin = lengths.origin(centre, plan)
     row, column = (at // size for at, size in zip(centre, plan.size[1:], strict=True))
     _, y, x = plan.tile((0, row, column)).owned
@@ -198,8 +198,8 @@ def _spot(centre: Place, plan: TilePlan, lengths: _Lengths) -> Spot:
 
 
 def _mosaics(
-    source: Source, plan: TilePlan, spots: Sequence[Spot], extremes: Sequence[Place], lengths: _Lengths
-) -> list[tuple[Mosaic, list[Place]]]:
+    source: Source, plan: TilePlan, spots: Sequence[Spot], extremes: Sequence[_Place], lengths: _Lengths
+) -> list[tuple[Mosaic, list[_Place]]]:
     """Return two mosaics, and which of their blocks, by row and column, are those of the spots."""
     n, last = lengths.blocks, lengths.blocks - 1
     slots = [(row, column) for row in (n // 4, last - n // 4) for column in (n // 4, last - n // 4)][: len(spots)]
@@ -219,7 +219,7 @@ def _mosaics(
     return made
 
 
-def _moved(spot: Spot, slot: Place, block: int) -> Region:
+def _moved(spot: Spot, slot: _Place, block: int) -> Region:
     """Return a spot's core where it is in a mosaic."""
     y, x = (
         slice(part.start - at + index * block, part.stop - at + index * block)

@@ -28,7 +28,7 @@ from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 from napari_vstain.core.progress import CancelToken, Progress
 from napari_vstain.core.tiling.blend import Blender, with_neighbours
 from napari_vstain.core.tiling.plan import Tile, TilePlan
-from napari_vstain.core.tiling.regions import bad_in_output, inside, put
+from napari_vstain.core.tiling.regions import bad_in_output, put, region_inside
 
 __all__ = ["Block", "Predictor"]
 
@@ -170,7 +170,7 @@ class Predictor:
         if array.ndim == 5:
             raise DatasetError("image", array.shape, "has timepoints", "predict one at a time, or use `predict_lazy`")
         source = self.source(array)
-        part = inside(region, _zyx(source))
+        part = region_inside(region, _zyx(source))
         scaling = self.scaling(statistics, source)
 
         def attempt() -> dict[str, Array]:

@@ -26,7 +26,7 @@ from napari_vstain.core.workspace import Workspace
 _PACKAGES = ("napari-vstain", "numpy", "zarr", "torch", "onnxruntime", "onnxruntime-gpu", "openvino")
 
 
-def resolved(
+def resolved_settings(
     settings: PredictSettings,
     workspace: Workspace,
     dataset: Dataset,

@@ -23,15 +23,15 @@ from napari_vstain.core.inference.resolving import (
     config_beside,
     output_of,
     pixels_before,
-    resolved,
+    resolved_settings,
     save_settings,
 )
 from napari_vstain.core.inference.settings import PredictSettings
 from napari_vstain.core.inference.to_disk.batch import (
     SHARED_TILE_PX,
-    Batch,
+    BatchRunner,
     Outcome,
-    Runner,
+    PredictionBatch,
     position_scaling,
     predict_batch,
     prepare,
@@ -113,12 +113,12 @@ def run(
     check_left_out(len(keys), left_out, settings.strict)
     if (pixels := settings.pixels_at_once or pixels_before(path)) is not None:
         predictor.runner.take_at_once(pixels)
-    only_made, settings = settings.init, resolved(settings, workspace, dataset, keys, predictor, channels)
+    only_made, settings = settings.init, resolved_settings(settings, workspace, dataset, keys, predictor, channels)
     store = PredictionStore(
         path, predictor, _recipe(settings, predictor), settings.existing,
         settings.dataset, token_in(dataset.path), tuple(dataset.positions),
     )  # fmt: skip
-    batch = Batch(
+    batch = PredictionBatch(
         predictor,
         store,
         positions,
@@ -243,7 +243,7 @@ def _recipe(settings: PredictSettings, predictor: Predictor) -> Recipe:
     return Recipe(said, predictor.model.fingerprint, details, computed_by(predictor.engine, settings.threads))
 
 
-def _runner(settings: PredictSettings) -> Runner | None:
+def _runner(settings: PredictSettings) -> BatchRunner | None:
     if not settings.scheduler:
         return None
     from napari_vstain.core.inference.to_disk.cluster import Cluster
@@ -252,7 +252,11 @@ def _runner(settings: PredictSettings) -> Runner | None:
 
 
 def _result(
-    batch: Batch, outcome: Outcome, config: Path, tiffs: Sequence[Path] = (), forecasts: Sequence[Forecast] = ()
+    batch: PredictionBatch,
+    outcome: Outcome,
+    config: Path,
+    tiffs: Sequence[Path] = (),
+    forecasts: Sequence[Forecast] = (),
 ) -> PredictResult:
     engine = batch.predictor.engine
     return PredictResult(

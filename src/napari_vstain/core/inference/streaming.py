@@ -36,7 +36,7 @@ from napari_vstain.core.tiling.tile_queue import EVERYTHING, Area, Cells, in_are
 
 CELL_PX = 128
 """Owned region of the smallest tile; larger ones are two, four, eight or sixteen times that."""
-LEVELS = 4
+_LEVELS = 4
 TILE_S = 0.4
 """Seconds that a tile may take, so that Stop ends within half a second."""
 
@@ -181,7 +181,7 @@ class Stream:
     def _level(self) -> int:
         """Return how often the smallest tile may be doubled and still take less than `tile_s`."""
         speed = self.predictor.runner.measured.speed
-        for level in range(LEVELS, 0, -1):
+        for level in range(_LEVELS, 0, -1):
             z, y, x = self.plan.size
             tile = self.plan.tile_over((slice(0, z), slice(0, y << level), slice(0, x << level)))
             if speed is not None and self.plan.cost(tile) <= speed * self.request.tile_s:

@@ -10,7 +10,7 @@ BYTES_PER_PIXEL = 2048
 """What a network needs for each pixel that it computes: about 16 maps of 32 float32 features."""
 SHARE = 0.5
 """Of the memory that is free, what a tile may take."""
-LARGEST_PX = 2048
+_LARGEST_PX = 2048
 """A larger owned region gains little: its halo already costs less than a quarter."""
 BLOCK_PX = 512
 """Tiles are whole blocks of this size where they can be, as predictions are stored."""
@@ -35,7 +35,7 @@ def tile_size(shape: ZYX, spec: ModelSpec, pixels: int, *, block_px: int = BLOCK
     least = [round_up(block_px, stride) for stride in spec.stride[1:]]
     slices = shape[0] + 2 * spec.halo[0] if spec.dimensions is Dimensions.THREE else spec.z_window
     count = 1
-    while count * block_px < LARGEST_PX and slices * _area(least, spec, count + 1) <= pixels:
+    while count * block_px < _LARGEST_PX and slices * _area(least, spec, count + 1) <= pixels:
         count += 1
     y, x = (_evenly(n, count * step, step) for n, step in zip(shape[1:], least, strict=True))
     per_slice = max(_plane((y, x), shape, spec), 1) * spec.z_window

@@ -14,7 +14,7 @@ from napari_vstain.core.import_paths import stable_paths
 from napari_vstain.core.models.fingerprint import fingerprint_of
 from napari_vstain.core.settings import Settings
 
-SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 1
 EPSILON = 1e-8
 """What VisCy adds to every divisor."""
 FAINTEST = 1e-30
@@ -132,7 +132,7 @@ class OutputSpec(Settings):
 class ModelSpec(Settings):
     """All that a model says of itself. Lengths are (Z, Y, X); in 2D, Z counts one slice and no halo."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = _SCHEMA_VERSION
     name: str = ""
     """``<experiment>/<run>`` or a file's name: for people, never for finding anything."""
     weights: str = ""

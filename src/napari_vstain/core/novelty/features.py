@@ -16,7 +16,7 @@ import numpy.typing as npt
 from napari_vstain.core.arrays import Float
 from napari_vstain.core.data import Position
 
-BLOCK_PX = 512
+_BLOCK_PX = 512
 """Every block of this size is looked at."""
 PATCH_PX = 256
 """Side of what is read of a block: a quarter of its pixels say what it is like."""
@@ -161,7 +161,7 @@ def _patches(image: Any, channel: int) -> Iterator[tuple[Patch, Float]]:
 
 def _starts(size: int) -> list[int]:
     """Return where patches start: one in each block, or side by side in an image of few blocks."""
-    count = max(-(-size // BLOCK_PX), min(size // PATCH_PX, _LEAST), 1)
+    count = max(-(-size // _BLOCK_PX), min(size // PATCH_PX, _LEAST), 1)
     return [round(start) for start in np.linspace(0, max(size - PATCH_PX, 0), count)]
 
 

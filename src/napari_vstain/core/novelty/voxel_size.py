@@ -5,7 +5,7 @@ from math import log, log1p
 
 from napari_vstain.core.models.spec import Dimensions, ModelSpec
 
-TOLERANCE = 0.1
+_TOLERANCE = 0.1
 """Relative difference of a voxel size that a model does not mind."""
 
 
@@ -25,4 +25,4 @@ def voxels_apart(spec: ModelSpec, spacing_um: Sequence[float | None] | None) -> 
 
 
 def _differ(here: float, there: float) -> bool:
-    return abs(log(here / there)) > log1p(TOLERANCE)
+    return abs(log(here / there)) > log1p(_TOLERANCE)

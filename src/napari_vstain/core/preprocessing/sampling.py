@@ -66,7 +66,7 @@ def frames(position: Position, channel: str, t: int) -> Iterator[Image]:
 
 
 @dataclass(frozen=True)
-class Moments:
+class SampleMoments:
     """Count, mean, summed squared distances from it, and extremes of values, in double precision."""
 
     count: int = 0
@@ -76,7 +76,7 @@ class Moments:
     max: float = -np.inf
 
     @classmethod
-    def of(cls, values: Values) -> "Moments":
+    def of(cls, values: Values) -> "SampleMoments":
         """Return the moments of values (N,), at least one."""
         exact = values.astype(np.float64)
         mean = float(exact.mean())
@@ -84,12 +84,14 @@ class Moments:
         with np.errstate(over="ignore"):  # infinite for the largest doubles: such an image cannot be normalized
             return cls(values.size, mean, float(exact @ exact), float(values.min()), float(values.max()))
 
-    def __or__(self, other: "Moments") -> "Moments":
+    def __or__(self, other: "SampleMoments") -> "SampleMoments":
         """Return the moments of both (Chan, Golub and LeVeque 1983): no digits go with an offset."""
         count, step = self.count + other.count, other.mean - self.mean
         share = other.count / max(count, 1)
         squares = self.squares + other.squares + step * step * self.count * share
-        return Moments(count, self.mean + step * share, squares, min(self.min, other.min), max(self.max, other.max))
+        return SampleMoments(
+            count, self.mean + step * share, squares, min(self.min, other.min), max(self.max, other.max)
+        )
 
     @property
     def std(self) -> float:
@@ -97,7 +99,7 @@ class Moments:
         return float(np.sqrt(self.squares / self.count))
 
 
-class Sample:
+class PixelSample:
     """A stream of values in bounded memory: its moments are exact, its quantiles nearly.
 
     Up to `limit` values all are kept. Above it every second is dropped, and of what comes later as many, so that all
@@ -110,15 +112,15 @@ class Sample:
         self._every = 1
         self._kept = 0
         self._parts: list[Values] = []
-        self.moments = Moments()
+        self.moments = SampleMoments()
 
-    def add(self, values: Values, moments: Moments | None = None) -> None:
+    def add(self, values: Values, moments: SampleMoments | None = None) -> None:
         """Take in values, whose moments may be known."""
         if not values.size:
             return
         ordered = np.sort(values) if self._every > 1 else values
         kept = ordered[-self.moments.count % self._every :: self._every]
-        self.moments |= moments or Moments.of(values)
+        self.moments |= moments or SampleMoments.of(values)
         self._parts.append(kept)
         self._kept += kept.size
         while self._kept > self._limit:

@@ -14,8 +14,8 @@ from napari_vstain.core.models import Statistics
 from napari_vstain.core.preprocessing.sampling import (
     GRID_SPACING_PX,
     FrameSample,
-    Moments,
-    Sample,
+    PixelSample,
+    SampleMoments,
     frames,
     sample_frame,
 )
@@ -84,8 +84,8 @@ class _Channel:
     """One channel's samples while the positions are read."""
 
     name: str
-    whole: Sample = field(default_factory=Sample)
-    times: dict[int, Sample] = field(default_factory=dict)
+    whole: PixelSample = field(default_factory=PixelSample)
+    times: dict[int, PixelSample] = field(default_factory=dict)
     """Of all positions, by time."""
     own: dict[str, dict[int, Statistics]] = field(default_factory=dict)
     """Of each position at each of its times."""
@@ -168,15 +168,15 @@ def _measure(channel: _Channel, position: Position, settings: PreprocessSettings
         for frame in frames(position, channel.name, t):
             progress.check()
             seen.append((t, sample_frame(frame, settings.grid_spacing_px)))
-    usable = [(t, one.values, Moments.of(one.values)) for t, one in seen if one.usable]
+    usable = [(t, one.values, SampleMoments.of(one.values)) for t, one in seen if one.usable]
     if not usable:
         raise DatasetError(
             "position", position.key, f"is empty or constant in {channel.name}", "check the files, or leave it out"
         )
-    field_sample, own = Sample(), dict[int, Sample]()
+    field_sample, own = PixelSample(), dict[int, PixelSample]()
     for t, values, moments in usable:
-        at_time = channel.times.setdefault(t, Sample(_TIMEPOINT_LIMIT))
-        for sample in (own.setdefault(t, Sample()), field_sample, at_time, channel.whole):
+        at_time = channel.times.setdefault(t, PixelSample(_TIMEPOINT_LIMIT))
+        for sample in (own.setdefault(t, PixelSample()), field_sample, at_time, channel.whole):
             sample.add(values, moments)
     if position.shape[0] > 1:  # of one time point they are the position's
         channel.own[position.key] = {t: compute_statistics(sample) for t, sample in own.items()}

@@ -11,7 +11,14 @@ from napari_vstain.core.data import Dataset, Position, change_record, recorded
 from napari_vstain.core.data.identity import Identity, as_record, identify
 from napari_vstain.core.errors import ChannelError, NormalizationError, StorageError
 from napari_vstain.core.models import Statistics
-from napari_vstain.core.preprocessing.sampling import GRID_SPACING_PX, Moments, Sample, Values, frames, sample_frame
+from napari_vstain.core.preprocessing.sampling import (
+    GRID_SPACING_PX,
+    PixelSample,
+    SampleMoments,
+    Values,
+    frames,
+    sample_frame,
+)
 from napari_vstain.core.progress import Progress
 
 Level = Literal["dataset", "fov", "timepoint"]
@@ -25,7 +32,7 @@ _PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _log = logging.getLogger(__name__)
 
 
-def compute_statistics(values: Values | Sample, *, otsu: bool = False) -> Statistics:
+def compute_statistics(values: Values | PixelSample, *, otsu: bool = False) -> Statistics:
     """Return the statistics of sampled intensities, in their own units.
 
     Parameters
@@ -35,8 +42,8 @@ def compute_statistics(values: Values | Sample, *, otsu: bool = False) -> Statis
     otsu : bool
         Also find the threshold between dark and bright (Otsu 1979).
     """
-    if not isinstance(values, Sample):
-        sample = Sample(limit=values.size)
+    if not isinstance(values, PixelSample):
+        sample = PixelSample(limit=values.size)
         sample.add(values)
         return compute_statistics(sample, otsu=otsu)
     kept, exact = values.values.astype(np.float64), values.moments
@@ -80,9 +87,9 @@ def pooled_statistics(
         When the channel is empty or constant everywhere.
     """
     report = progress or Progress()
-    whole, constants = Sample(), set[float]()
+    whole, constants = PixelSample(), set[float]()
     for position in positions:
-        own = Sample()
+        own = PixelSample()
         for t in range(position.shape[0]):
             for frame in frames(position, channel, t):
                 report.check()
@@ -219,24 +226,24 @@ def _keep(position: Position, channel: str, level: Level, t: int, statistics: St
 
 
 def _statistics_of_frames(pixels: Iterable[Image], what: str, spacing_px: int) -> Statistics:
-    sample, constants = Sample(), set[float]()
+    sample, constants = PixelSample(), set[float]()
     for frame in pixels:
         _take(frame, spacing_px, constants, sample)
     return _statistics_of_sample(sample, constants, what)
 
 
-def _take(frame: Image, spacing_px: int, constants: set[float], *samples: Sample) -> None:
+def _take(frame: Image, spacing_px: int, constants: set[float], *samples: PixelSample) -> None:
     """Add a frame's values to samples, or its one value to the constants."""
     found = sample_frame(frame, spacing_px)
     if found.constant is not None:
         constants.add(found.constant)
     if found.usable:
-        moments = Moments.of(found.values)
+        moments = SampleMoments.of(found.values)
         for sample in samples:
             sample.add(found.values, moments)
 
 
-def _statistics_of_sample(sample: Sample, constants: set[float], what: str) -> Statistics:
+def _statistics_of_sample(sample: PixelSample, constants: set[float], what: str) -> Statistics:
     if not sample.moments.count:
         raise NormalizationError("channel", what, _emptiness(constants), "choose another channel or image")
     return compute_statistics(sample)

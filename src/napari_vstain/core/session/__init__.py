@@ -4,7 +4,7 @@ from napari_vstain.core.session.curves import Curves, Series
 from napari_vstain.core.session.last_model import recall_model, remember_model
 from napari_vstain.core.session.live import Caveat, Engaged, Live, Said
 from napari_vstain.core.session.matching import OpenImage, Role, match_sources
-from napari_vstain.core.session.open_models import Model, PredictorCache, chosen_model, load_model, runs_of
+from napari_vstain.core.session.open_models import Model, PredictorCache, chosen_model, model_at, runs_of
 from napari_vstain.core.session.opening import Opened, guess_roles, open_path, registered, registered_name
 from napari_vstain.core.session.session import Session
 from napari_vstain.core.session.session_jobs import JobKind, stop_jobs
@@ -25,8 +25,8 @@ __all__ = [
     "Session",
     "chosen_model",
     "guess_roles",
-    "load_model",
     "match_sources",
+    "model_at",
     "open_path",
     "recall_model",
     "registered",

@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from napari_vstain.core.errors import ChannelError, DatasetError, ModelError, WorkspaceError
 from napari_vstain.core.experiments import Run
-from napari_vstain.core.session.open_models import Model, load_model, runs_of
+from napari_vstain.core.session.open_models import Model, model_at, runs_of
 from napari_vstain.core.session.opening import Opened, guess_roles, open_path
 from napari_vstain.core.workspace import Workspace
 
@@ -132,7 +132,7 @@ class Choices:
         from napari_vstain.core.models.split import Split
 
         dataset, workspace = self.open_dataset, self.open_workspace
-        spec = load_model(run.checkpoint, run).spec
+        spec = model_at(run.checkpoint, run).spec
         trained_on = str(spec.training.get("dataset", ""))
         try:
             elsewhere = bool(trained_on) and workspace.find_dataset(trained_on).resolve() != dataset.path.resolve()

@@ -12,7 +12,7 @@ from napari_vstain.core.errors import VstainError
 from napari_vstain.core.files import state_folder, write_text
 from napari_vstain.core.models.files.model_notes import ModelNotes
 from napari_vstain.core.models.spec import ModelSpec
-from napari_vstain.core.session.open_models import Model, load_model
+from napari_vstain.core.session.open_models import Model, model_at
 from napari_vstain.core.settings import Settings
 from napari_vstain.core.workspace import Workspace
 
@@ -73,7 +73,7 @@ def _read(last: LastModel, workspace: Workspace | None) -> Model:
     path = run.checkpoint if run else last.path
     if path == last.path and _stamps(path, last.notes) == last.stamps:
         return Model(path, last.spec, run, last.notes)
-    return load_model(path, run, last.notes)
+    return model_at(path, run, last.notes)
 
 
 def _place(workspace: Workspace | None) -> Path:

@@ -70,7 +70,7 @@ class PredictorCache:
             return self._predictor
 
 
-def load_model(path: Path | str, run: Run | None = None, notes: ModelNotes | None = None) -> Model:
+def model_at(path: Path | str, run: Run | None = None, notes: ModelNotes | None = None) -> Model:
     """Read what a model file says of itself, or what is said of it; a third-party one takes seconds.
 
     Raises

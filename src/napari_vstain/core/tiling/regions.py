@@ -11,7 +11,7 @@ from napari_vstain.core.models.spec import OutputSpec
 from napari_vstain.core.tiling.plan import Tile, TilePlan, shifted, size_of
 
 
-def inside(region: tuple[slice, ...] | None, shape: ZYX) -> Region:
+def region_inside(region: tuple[slice, ...] | None, shape: ZYX) -> Region:
     """Return a region, (Y, X) or (Z, Y, X), with its ends spelled out and kept inside the image.
 
     Raises

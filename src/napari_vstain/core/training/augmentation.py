@@ -6,7 +6,7 @@ from napari_vstain.core.arrays import Array
 from napari_vstain.core.training.patch_settings import PatchSettings
 
 
-def turned(patch: Array, settings: PatchSettings, random: np.random.Generator) -> Array:
+def flip_and_rotate(patch: Array, settings: PatchSettings, random: np.random.Generator) -> Array:
     """Return a patch, (C, Z, Y, X), mirrored and turned by quarters at random; a view."""
     down, right, quarters = random.random() < 0.5, random.random() < 0.5, int(random.integers(4))
     if settings.flip:

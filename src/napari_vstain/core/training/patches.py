@@ -9,7 +9,7 @@ from napari_vstain.core.arrays import Array
 from napari_vstain.core.data import Position
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.inference.normalize import Scaling
-from napari_vstain.core.training.augmentation import relight, turned
+from napari_vstain.core.training.augmentation import flip_and_rotate, relight
 from napari_vstain.core.training.detail import DetailMap
 from napari_vstain.core.training.patch_settings import USUAL_STRIDE, PatchSettings
 
@@ -117,7 +117,7 @@ class PatchReader:
         made = np.empty((len(places), len(self.channels), settings.z_window, size, size), np.float32)
         for target, place in zip(made, places, strict=True):
             patch = self.cut(place)
-            target[...] = patch if random is None else turned(patch, settings, random)
+            target[...] = patch if random is None else flip_and_rotate(patch, settings, random)
             if random is not None:
                 relight(target[: -self.targets], settings, random)
         return made

@@ -14,7 +14,7 @@ from napari_vstain.core.preprocessing import unusable
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.training.patch_settings import PatchSettings
 
-SAME_SIZE = 0.02
+_SAME_SIZE = 0.02
 """Relative difference up to which two voxel sizes count as one."""
 
 
@@ -91,7 +91,7 @@ def _small(position: Position, patches: PatchSettings) -> str:
 
 def _alike(spacing: Spacing, other: Spacing, *, deep: bool) -> bool:
     axes = zip(spacing[0 if deep else 1 :], other[0 if deep else 1 :], strict=True)
-    return all(a is None or b is None or isclose(a, b, rel_tol=SAME_SIZE) for a, b in axes)
+    return all(a is None or b is None or isclose(a, b, rel_tol=_SAME_SIZE) for a, b in axes)
 
 
 def _said(spacing: Spacing) -> str:

@@ -11,7 +11,7 @@ from napari_vstain.core.experiments import Run
 from napari_vstain.core.models.files.model_file import open_model
 from napari_vstain.core.models.files.model_notes import Lacks, ModelNotes
 from napari_vstain.core.progress import Progress
-from napari_vstain.core.session import Model, load_model, recall_model, runs_of
+from napari_vstain.core.session import Model, model_at, recall_model, runs_of
 from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.predict.third_party import ThirdPartyForm
 from napari_vstain.widgets.style import note, shrinkable
@@ -63,13 +63,13 @@ class ModelChooser(QWidget):
             return
         self.asked.emit()
         self.third_party.setVisible(False)
-        self._call(lambda progress: open_model(path).lacks() or load_model(path), self._loading.ask(self._read))
+        self._call(lambda progress: open_model(path).lacks() or model_at(path), self._loading.ask(self._read))
 
     def use_third_party(self, path: Path, notes: ModelNotes) -> None:
         """Predict with a third-party model, now that it is said what it takes and gives."""
         self.asked.emit()
         self.third_party.setEnabled(False)
-        self._call(lambda progress: load_model(path, None, notes), self._loading.ask(self._read))
+        self._call(lambda progress: model_at(path, None, notes), self._loading.ask(self._read))
 
     def show_model(self, model: Model | None) -> None:
         """Show a model as the chosen one."""
@@ -103,7 +103,7 @@ class ModelChooser(QWidget):
         if last is not None:
             preselect(last)
         elif runs and not self._session.model_stays:
-            self._call(lambda progress: load_model(runs[0].checkpoint, runs[0]), preselect)
+            self._call(lambda progress: model_at(runs[0].checkpoint, runs[0]), preselect)
 
     def _preselect(self, model: Model) -> None:
         """Choose a model that nobody asked for, unless somebody has chosen meanwhile."""
@@ -123,7 +123,7 @@ class ModelChooser(QWidget):
         if isinstance(chosen, Run):
             self.asked.emit()
             self.models.setCurrentIndex(index)
-            self._call(lambda progress: load_model(chosen.checkpoint, chosen), self._loading.ask(self._chose))
+            self._call(lambda progress: model_at(chosen.checkpoint, chosen), self._loading.ask(self._chose))
         elif isinstance(chosen, Path):
             self.use_file(chosen)
 

@@ -66,7 +66,7 @@ class FilePattern:
         expression = self._expression(self.channels)
         found = [ref for path in there if (ref := _match(expression, path, source)) is not None]
         if not found:
-            names = ", ".join(shown(path.relative_to(source).as_posix()) for path in there[:3])
+            names = ", ".join(as_text(path.relative_to(source).as_posix()) for path in there[:3])
             rule = f"matches no file; the folder has {names or 'no file at this depth'}…"
             raise DatasetError("pattern", self.text, rule, "correct the pattern")
         yield from found
@@ -79,7 +79,7 @@ class FilePattern:
         any_channel, alike = self._expression(()), suffixes_like(self.text)
         names = [path.relative_to(source).as_posix() for path in self._listed(source)]
         others = [name for name in names if not any_channel.fullmatch(name)]
-        return [shown(name) for name in others if not alike or name.lower().endswith(alike)]
+        return [as_text(name) for name in others if not alike or name.lower().endswith(alike)]
 
     def _listed(self, folder: Path) -> list[Path]:
         """Return every file as deep below a folder as the pattern, in natural order, but for hidden ones."""
@@ -117,7 +117,7 @@ def natural(path: Path | str) -> list[tuple[int, int, str]]:
     return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts if part]
 
 
-def shown(name: str) -> str:
+def as_text(name: str) -> str:
     """Return a file's name as text that can be written: what is no UTF-8 in it becomes a question mark in a diamond."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
@@ -127,7 +127,7 @@ def _match(expression: re.Pattern[str], path: Path, folder: Path) -> PlaneRef | 
     if found is None:
         return None
     values = found.groupdict()
-    names = {field: shown(values[field]) for field in ("position", "channel", "row", "column") if field in values}
+    names = {field: as_text(values[field]) for field in ("position", "channel", "row", "column") if field in values}
     return PlaneRef(path, t=int(values.get("t", 0)), z=int(values.get("z", 0)), **names)
 
 

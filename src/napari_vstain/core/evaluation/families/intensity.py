@@ -11,13 +11,13 @@ from napari_vstain.core.arrays import Image, Mask
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.evaluation.definitions import INTENSITIES, Definitions, Metric, intensity_table
 from napari_vstain.core.evaluation.families.family import Context, Unit
-from napari_vstain.core.evaluation.moments import Moments, Pair, moments, typical
+from napari_vstain.core.evaluation.moments import Moments, Pair, moments, typical_pair
 from napari_vstain.core.evaluation.ranges import data_range
 from napari_vstain.core.evaluation.similarity import Similarity, kernel, similarity
 from napari_vstain.core.evaluation.strips import Strips, strips
 from napari_vstain.core.models import OutputKind
 
-NAN = float("nan")
+_NAN = float("nan")
 
 
 class Intensity:
@@ -109,7 +109,7 @@ def scores(
     if target.shape != prediction.shape:
         raise _different("prediction", target.shape, prediction.shape)
     names, weights = tuple(masks), kernel(definitions.ssim_window)
-    shift = typical(target, prediction)
+    shift = typical_pair(target, prediction)
     with strips(threads) as pool:
         sums = [moments(target[z], prediction[z], _at(z, masks), shift, pool) for z in range(len(target))]
         whole = [reduce(Moments.__or__, column) for column in zip(*sums, strict=True)]
@@ -141,7 +141,7 @@ def _similarity(
 
 
 def _metrics(sums: Moments, ssim: float, data_range: float, definitions: Definitions, shift: Pair) -> dict[str, float]:
-    deviation, error = sums.deviation, sqrt(sums.mean_squared_error) if sums.pixels else NAN
+    deviation, error = sums.deviation, sqrt(sums.mean_squared_error) if sums.pixels else _NAN
     divisor = {
         "std": deviation.target,
         "range": data_range,
@@ -149,8 +149,8 @@ def _metrics(sums: Moments, ssim: float, data_range: float, definitions: Definit
     }[definitions.nrmse_by]
     values = (
         _pearson(sums),
-        ssim if data_range > 0 else NAN,
-        error / divisor if divisor > 0 else NAN,
+        ssim if data_range > 0 else _NAN,
+        error / divisor if divisor > 0 else _NAN,
         _psnr(data_range, sums.mean_squared_error),
         sums.mean_absolute_error,
     )
@@ -159,12 +159,12 @@ def _metrics(sums: Moments, ssim: float, data_range: float, definitions: Definit
 
 def _pearson(sums: Moments) -> float:
     product = sums.deviation.target * sums.deviation.prediction
-    return min(max(sums.covariance / product, -1.0), 1.0) if product > 0 else NAN
+    return min(max(sums.covariance / product, -1.0), 1.0) if product > 0 else _NAN
 
 
 def _psnr(data_range: float, squared_error: float) -> float:
     if not data_range > 0 or squared_error != squared_error:
-        return NAN
+        return _NAN
     return 10 * log10(data_range**2 / squared_error) if squared_error > 0 else inf
 
 

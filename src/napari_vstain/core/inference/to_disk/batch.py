@@ -32,12 +32,12 @@ from napari_vstain.core.tiling.tile_queue import EVERYTHING, Area, Cells, in_are
 
 SHARED_TILE_PX = 1024
 """Side of a tile where many workers share a batch, so that there are enough tiles for all of them."""
-LEVELS = 3
+_LEVELS = 3
 """The largest tile is ``2**3`` blocks of 512 px wide."""
 
 
 @dataclass(frozen=True)
-class Batch:
+class PredictionBatch:
     """What is to be predicted."""
 
     predictor: Predictor
@@ -72,7 +72,7 @@ class PositionPredicted:
     warnings: tuple[str, ...]
 
 
-class Opened:
+class OpenPosition:
     """A position with its plan, what is left of it, and where it is written; `store` holds its lock until it is closed.
 
     Parameters
@@ -91,7 +91,13 @@ class Opened:
     """
 
     def __init__(
-        self, batch: Batch, position: Position, reading: Executor, check: Callable[[], None], *, wait: bool = False
+        self,
+        batch: PredictionBatch,
+        position: Position,
+        reading: Executor,
+        check: Callable[[], None],
+        *,
+        wait: bool = False,
     ) -> None:
         self.position = position
         self.batch = batch
@@ -148,19 +154,21 @@ class Opened:
         return Input(identify(self.position, self.batch.channels), {"sources": sources, "targets": targets})
 
 
-class Runner(Protocol):
+class BatchRunner(Protocol):
     """Computes and writes what is left of positions: here, or on a cluster."""
 
-    def __call__(self, batch: Batch, opened: Iterable[Opened | None], outcome: Outcome, progress: Progress) -> None: ...
+    def __call__(
+        self, batch: PredictionBatch, opened: Iterable[OpenPosition | None], outcome: Outcome, progress: Progress
+    ) -> None: ...
 
 
-def prepare(batch: Batch, progress: Progress) -> None:
+def prepare(batch: PredictionBatch, progress: Progress) -> None:
     """Make the store with the batch's positions, as far as they are not there; see `PredictionStore.prepare`."""
     plans = [(position, batch_plan(batch, _zyx(position))) for position in batch.positions]
     batch.store.prepare(plans, progress.check)
 
 
-def predict_batch(batch: Batch, outcome: Outcome, progress: Progress, run: Runner | None = None) -> None:
+def predict_batch(batch: PredictionBatch, outcome: Outcome, progress: Progress, run: BatchRunner | None = None) -> None:
     """Predict a batch that is prepared; `outcome` says at any moment, also after an error, what was done.
 
     Raises
@@ -192,12 +200,12 @@ class _Positions:
     So that processes which were all told to predict everything share the work. Iterate from one thread.
     """
 
-    def __init__(self, batch: Batch, progress: Progress) -> None:
+    def __init__(self, batch: PredictionBatch, progress: Progress) -> None:
         self._batch, self._progress = batch, progress
         self._reading = ThreadPoolExecutor(1, "vstain-content")
-        self._open: list[Opened] = []
+        self._open: list[OpenPosition] = []
 
-    def __iter__(self) -> Iterator[Opened | None]:
+    def __iter__(self) -> Iterator[OpenPosition | None]:
         """Yield the positions, and None before it waits for another process: end first what is held."""
         busy = []
         for position in self._batch.positions:
@@ -216,8 +224,8 @@ class _Positions:
         for one in self._open:
             one.store.close()
 
-    def _opened(self, position: Position, *, wait: bool) -> Opened:
-        opened = Opened(self._batch, position, self._reading, self._progress.check, wait=wait)
+    def _opened(self, position: Position, *, wait: bool) -> OpenPosition:
+        opened = OpenPosition(self._batch, position, self._reading, self._progress.check, wait=wait)
         self._open.append(opened)
         return opened
 
@@ -226,14 +234,14 @@ class _Positions:
 class Begun:
     """A position is open: what of it was done before counts as done."""
 
-    work: Opened
+    work: OpenPosition
 
 
 @dataclass(frozen=True)
 class TileRead:
     """A tile of a position at a timepoint was read and normalized."""
 
-    work: Opened
+    work: OpenPosition
     t: int
     block: Block
 
@@ -242,10 +250,12 @@ class TileRead:
 class Ended:
     """Nothing is left to read of a position, none of whose pixels are damaged."""
 
-    work: Opened
+    work: OpenPosition
 
 
-def run_here(batch: Batch, opened: Iterable[Opened | None], outcome: Outcome, progress: Progress) -> None:
+def run_here(
+    batch: PredictionBatch, opened: Iterable[OpenPosition | None], outcome: Outcome, progress: Progress
+) -> None:
     """Predict on this machine: one thread reads, this one computes, one writes."""
     with writing_behind() as writer, closing(read_ahead(_read(opened, outcome))) as items:
         for item in items:
@@ -266,13 +276,13 @@ def run_here(batch: Batch, opened: Iterable[Opened | None], outcome: Outcome, pr
                     progress.advance(megapixels)
 
 
-def report_done_before(work: Opened, progress: Progress) -> None:
+def report_done_before(work: OpenPosition, progress: Progress) -> None:
     """Advance by what of a position was done before."""
     done_before = _asked(work.batch, work.position).pixels - work.cells.pixels
     progress.advance(max(done_before, 0) / 1e6, work.position.key)
 
 
-def finish(work: Opened, outcome: Outcome, progress: Progress) -> None:
+def finish(work: OpenPosition, outcome: Outcome, progress: Progress) -> None:
     """Note that all that was asked of a position is on disk."""
     key, count = work.position.key, work.store.bad_pixels
     caveat = _caveat(work)
@@ -288,7 +298,7 @@ def finish(work: Opened, outcome: Outcome, progress: Progress) -> None:
     progress.produce(PositionPredicted(key, tuple(work.store.warnings)))
 
 
-def _caveat(work: Opened) -> str:
+def _caveat(work: OpenPosition) -> str:
     """Return what a position's tiles cost in exactness, at the first timepoint that is predicted."""
     times = range(*work.batch.area.t.indices(work.position.shape[0]))
     if not times or (work.plan.halo == work.batch.predictor.spec.halo and not work.plan.margin):
@@ -297,14 +307,14 @@ def _caveat(work: Opened) -> str:
     return work.batch.predictor.caveat(work.plan, source, work.scaling(times[0]))
 
 
-def _unlike(work: Opened) -> list[str]:
+def _unlike(work: OpenPosition) -> list[str]:
     """Return what is unlike the model's training data in a position, at the worst of the time points predicted."""
     times = range(*work.batch.area.t.indices(work.position.shape[0]))
     images = {t: PositionImage(work.position, work.batch.channels, t) for t in times}
     return work.batch.predictor.check(images, work.position.spacing_um)
 
 
-def batch_plan(batch: Batch, shape: ZYX) -> TilePlan:
+def batch_plan(batch: PredictionBatch, shape: ZYX) -> TilePlan:
     """Return the plan whose tiles are the least that is written at once: one block, in as many slices as fit."""
     predictor, slices = batch.predictor, _slices(batch, shape)
     if not exact_on(predictor.spec, shape):
@@ -323,7 +333,7 @@ def position_scaling(predictor: Predictor, position: Position, channels: Sequenc
     return predictor.scaling({source: statistics_of(position, channel, level, t) for source, channel in names})
 
 
-def _read(opened: Iterable[Opened | None], outcome: Outcome) -> Iterator[Begun | TileRead | Ended]:
+def _read(opened: Iterable[OpenPosition | None], outcome: Outcome) -> Iterator[Begun | TileRead | Ended]:
     """Yield the beginning of each position, what is read of it, and its end, unless its pixels are damaged."""
     for work in opened:
         if work is None:  # what was read is on its way, and ends while this thread waits
@@ -341,15 +351,15 @@ def _read(opened: Iterable[Opened | None], outcome: Outcome) -> Iterator[Begun |
             yield Ended(work)
 
 
-def _level(plan: TilePlan, batch: Batch) -> Callable[[], int]:
+def _level(plan: TilePlan, batch: PredictionBatch) -> Callable[[], int]:
     """Return a function that says how often a block may be doubled; after an out-of-memory it says less."""
     if not plan.exact:
         return lambda: 0
     if batch.tile_px is not None:
-        fixed = min((batch.tile_px // BLOCK_PX).bit_length() - 1, LEVELS)
+        fixed = min((batch.tile_px // BLOCK_PX).bit_length() - 1, _LEVELS)
         return lambda: fixed
     z, y, x = plan.size
-    tiles = [plan.tile_over((slice(0, z), slice(0, y << k), slice(0, x << k))) for k in range(LEVELS + 1)]
+    tiles = [plan.tile_over((slice(0, z), slice(0, y << k), slice(0, x << k))) for k in range(_LEVELS + 1)]
     costs = [plan.cost(tile) for tile in tiles]
 
     def level() -> int:
@@ -359,7 +369,7 @@ def _level(plan: TilePlan, batch: Batch) -> Callable[[], int]:
     return level
 
 
-def _slices(batch: Batch, shape: ZYX) -> int:
+def _slices(batch: PredictionBatch, shape: ZYX) -> int:
     """Return the slices of a tile: as many as fit, but one where tile size or slices were chosen."""
     spec = batch.predictor.spec
     if batch.area.z != slice(None) or (batch.tile_px is not None and spec.dimensions is Dimensions.TWO):
@@ -369,7 +379,7 @@ def _slices(batch: Batch, shape: ZYX) -> int:
     return tile_size(shape, spec, batch.predictor.runner.pixels_at_once)[0]
 
 
-def _asked(batch: Batch, position: Position) -> Cells:
+def _asked(batch: PredictionBatch, position: Position) -> Cells:
     plan = batch_plan(batch, _zyx(position))
     return Cells(plan, in_area(plan, position.shape[0], batch.area))
 

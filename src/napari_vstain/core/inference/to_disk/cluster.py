@@ -19,7 +19,15 @@ from napari_vstain.core.files import writing
 from napari_vstain.core.inference.image_source import PositionSource
 from napari_vstain.core.inference.normalize import Scaling
 from napari_vstain.core.inference.predictor import Predictor
-from napari_vstain.core.inference.to_disk.batch import Batch, Begun, Ended, Opened, Outcome, finish, report_done_before
+from napari_vstain.core.inference.to_disk.batch import (
+    Begun,
+    Ended,
+    OpenPosition,
+    Outcome,
+    PredictionBatch,
+    finish,
+    report_done_before,
+)
 from napari_vstain.core.inference.to_disk.position_store import put_tile
 from napari_vstain.core.left_out import leaving_out
 from napari_vstain.core.progress import Progress
@@ -27,7 +35,7 @@ from napari_vstain.core.tiling.plan import Tile, TilePlan, size_of
 
 ANSWER_S = 10
 """How long a scheduler may take to answer."""
-AHEAD = 2
+_AHEAD = 2
 """Tiles that wait for each thread of the cluster."""
 
 
@@ -38,7 +46,9 @@ class Cluster:
     scheduler: str
     """Its address, like ``tcp://10.0.0.1:8786``."""
 
-    def __call__(self, batch: Batch, opened: Iterable[Opened | None], outcome: Outcome, progress: Progress) -> None:
+    def __call__(
+        self, batch: PredictionBatch, opened: Iterable[OpenPosition | None], outcome: Outcome, progress: Progress
+    ) -> None:
         """Predict what is left of the positions.
 
         Raises
@@ -65,7 +75,7 @@ class Cluster:
                     if isinstance(item, TileLeft):
                         future = client.submit(_predict_tile, _task(item, predictor), pure=False)
                     waiting.append((item, future))
-                    while len(waiting) > AHEAD * threads:
+                    while len(waiting) > _AHEAD * threads:
                         _settle(*waiting.popleft(), outcome, progress)
                 while waiting:
                     _settle(*waiting.popleft(), outcome, progress)
@@ -77,12 +87,12 @@ class Cluster:
 class TileLeft:
     """A tile of a position at a timepoint that a worker is to read, predict and write."""
 
-    work: Opened
+    work: OpenPosition
     t: int
     tile: Tile
 
 
-def _pieces(opened: Iterable[Opened | None]) -> Iterator[Begun | TileLeft | Ended | None]:
+def _pieces(opened: Iterable[OpenPosition | None]) -> Iterator[Begun | TileLeft | Ended | None]:
     """Yield the tiles of all positions, so that no worker waits where one ends and the next begins.
 
     None says that the next position is another process's: what is held has to end first.
@@ -156,7 +166,7 @@ def _predict_tile(task: _Task) -> tuple[int, dict[str, Array] | None]:
     return block.owned_bad, None
 
 
-def _count(work: Opened, t: int, tile: Tile, future: Any, outcome: Outcome, progress: Progress) -> None:
+def _count(work: OpenPosition, t: int, tile: Tile, future: Any, outcome: Outcome, progress: Progress) -> None:
     """Wait for a tile, and say in the store that it is done."""
     while not future.done():
         progress.check()

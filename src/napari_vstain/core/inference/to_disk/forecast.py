@@ -6,7 +6,7 @@ import numpy as np
 
 from napari_vstain.core.inference.image_source import PositionSource
 from napari_vstain.core.inference.tile_budget import BYTES_PER_PIXEL
-from napari_vstain.core.inference.to_disk.batch import Batch, batch_plan
+from napari_vstain.core.inference.to_disk.batch import PredictionBatch, batch_plan
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.tiling.plan import size_of
 from napari_vstain.core.tiling.tile_queue import Cells, in_area
@@ -24,7 +24,7 @@ class Forecast:
     """On this computer, if nothing else keeps it busy; loading the model comes on top."""
 
 
-def forecast(batch: Batch, progress: Progress) -> list[Forecast]:
+def forecast(batch: PredictionBatch, progress: Progress) -> list[Forecast]:
     """Return what each position of a batch will take; the network is timed on the first tile of the first one."""
     progress.phase("Timing the network", len(batch.positions), "positions")
     speed = _pixels_per_s(batch, progress)
@@ -41,7 +41,7 @@ def forecast(batch: Batch, progress: Progress) -> list[Forecast]:
     return found
 
 
-def _pixels_per_s(batch: Batch, progress: Progress) -> float:
+def _pixels_per_s(batch: PredictionBatch, progress: Progress) -> float:
     """Return how many pixels the network computes in a second, reads included."""
     position = batch.positions[0]
     _, _, z, y, x = position.shape

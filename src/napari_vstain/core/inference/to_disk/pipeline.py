@@ -7,12 +7,12 @@ from threading import Event, Thread
 from typing import TypeVar
 
 T = TypeVar("T")
-AHEAD = 2
+_AHEAD = 2
 """Tiles that wait between two threads: enough to overlap, few enough to stay small."""
 _END = object()
 
 
-def read_ahead(items: Iterable[T], ahead: int = AHEAD) -> Generator[T, None, None]:
+def read_ahead(items: Iterable[T], ahead: int = _AHEAD) -> Generator[T, None, None]:
     """Yield `items`, made on a thread of their own, at most `ahead` of them in advance; errors come in their place.
 
     Close the iterator, or use it up, and the thread ends.
@@ -35,7 +35,7 @@ def read_ahead(items: Iterable[T], ahead: int = AHEAD) -> Generator[T, None, Non
 class Writer:
     """Runs functions on one thread, in order, at most a few behind; the first error ends it and is raised again."""
 
-    def __init__(self, behind: int = AHEAD) -> None:
+    def __init__(self, behind: int = _AHEAD) -> None:
         self._queue: Queue[object] = Queue(behind)
         self._error: BaseException | None = None
         self._thread = Thread(target=self._work, name="vstain-writer", daemon=True)

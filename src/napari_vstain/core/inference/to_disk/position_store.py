@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,9 @@ def block_size(predictor: Predictor) -> tuple[int, int]:
     """Return the part of the input, (Y, X) in pixels, that one stored block shows."""
     y, x = (round_up(BLOCK_PX, stride) for stride in predictor.spec.stride[1:])
     return y, x
+
+
+REMEDY = "choose another output, or overwrite them with `--existing overwrite`"
 
 
 class PositionStore:
@@ -104,8 +108,6 @@ class PositionStore:
         whole = bool(said.get("complete")) or not self.missing(plan, asked).any()
         step, why = next_step(said, self._recipe, lambda: now.changed_since(said, content), existing, whole)
         if step is Step.REFUSE:
-            from napari_vstain.core.inference.to_disk.store import another_recipe
-
             raise another_recipe(self._writer.path, self._position.key, why)
         self._input = now
         if step is Step.GO_ON:
@@ -255,3 +257,8 @@ def _from_ranges(said: Mapping[str, Any], shape: tuple[int, ...]) -> Mask:
         first, _, last = part.partition("-")
         flat[int(first) : int(last or first) + 1] = True
     return flat.reshape(shape)
+
+
+def another_recipe(path: Path, key: str, difference: str) -> DatasetError:
+    """Return the error of a position that was predicted otherwise than it is asked for."""
+    return DatasetError("predictions", path, f"hold what was predicted at {key} {difference}", REMEDY)

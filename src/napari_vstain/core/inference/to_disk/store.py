@@ -30,7 +30,7 @@ from napari_vstain.core.errors import BusyError, DatasetError, ModelError
 from napari_vstain.core.files import remove_leftovers, writing
 from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.recipe import Existing, Recipe
-from napari_vstain.core.inference.to_disk.position_store import PositionStore, block_size
+from napari_vstain.core.inference.to_disk.position_store import REMEDY, PositionStore, another_recipe, block_size
 from napari_vstain.core.locks import holder, locked
 from napari_vstain.core.tiling.plan import TilePlan
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 _SUFFIXES = ("_prediction", "_uncertainty")
 _FOREVER = float("inf")
-REMEDY = "choose another output, or overwrite them with `--existing overwrite`"
 
 
 class PredictionStore:
@@ -213,11 +212,6 @@ class PredictionStore:
         channels = self.recipe.details.get("sources", ())
         known = ((asked[key], Identity.parse(said.get("input"))) for key, said in begun.items() if key in asked)
         return any(one is not None and is_still(position, channels, one) for position, one in known)
-
-
-def another_recipe(path: Path, key: str, difference: str) -> DatasetError:
-    """Return the error of a position that was predicted otherwise than it is asked for."""
-    return DatasetError("predictions", path, f"hold what was predicted at {key} {difference}", REMEDY)
 
 
 def _found(path: Path) -> Dataset | None:

@@ -18,7 +18,7 @@ from napari_vstain.core.models.spec import ModelSpec, parse_spec
 
 KEY = "vstain"
 """Where a checkpoint keeps its `ModelSpec`, as JSON."""
-PREFIX = "network."
+_PREFIX = "network."
 """What the names of the weights begin with, since the training module holds the network under that name."""
 
 
@@ -44,8 +44,8 @@ def load_checkpoint(path: Path | str, allowed: Sequence[str] | None = None) -> t
     spec = _spec(content, path)
     state = _state(content.get("state_dict"), path)
     allowed = allowed_packages() if allowed is None else allowed
-    network = build_network(spec.config, trusted=False, allowed=allowed, fits=_fitting(state, PREFIX, path))
-    load_weights(network, state, PREFIX, path)
+    network = build_network(spec.config, trusted=False, allowed=allowed, fits=_fitting(state, _PREFIX, path))
+    load_weights(network, state, _PREFIX, path)
     check_digest(spec.weights, weights_digest(state), path)
     check_network(network, spec, path)
     return spec, network.eval()
@@ -64,7 +64,7 @@ def load_spec(path: Path | str) -> ModelSpec:
 
 def save_checkpoint(path: Path | str, spec: ModelSpec, network: nn.Module) -> ModelSpec:
     """Write a checkpoint, atomically; return `spec` with the digest of the weights in it."""
-    state = {PREFIX + name: value for name, value in network.state_dict().items()}
+    state = {_PREFIX + name: value for name, value in network.state_dict().items()}
     content: dict[str, Any] = {"state_dict": state}
     spec = attach_spec(content, spec)
     with atomically(Path(path)) as temporary:
@@ -84,7 +84,7 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
         value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name.removeprefix(PREFIX)}:{value.dtype}:{tuple(value.shape)}".encode())
+        digest.update(f"{name.removeprefix(_PREFIX)}:{value.dtype}:{tuple(value.shape)}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 

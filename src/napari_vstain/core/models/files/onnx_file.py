@@ -8,8 +8,8 @@ from napari_vstain.core.files import atomically, reading
 from napari_vstain.core.models.files.onnx_integrity import (
     DIGEST_KEY,
     check_description,
-    check_digest,
     check_graph,
+    check_graph_digest,
     model_digest,
 )
 from napari_vstain.core.models.onnx.normalization import CONSTANTS, SOURCE, neutralise, normalize
@@ -121,7 +121,7 @@ def read_spec(path: Path | str) -> ModelSpec:
     spec = parse_spec(text, "model", path)
     check_graph(model, path)
     check_description(model, spec, path)
-    check_digest(model, text, path)
+    check_graph_digest(model, text, path)
     return spec
 
 

@@ -13,7 +13,7 @@ from napari_vstain.core.models.spec import Dimensions, ModelSpec
 
 DIGEST_KEY = "vstain_digest"
 """Where in an ONNX file's metadata the digest of its graph and its ModelSpec stands."""
-MOST_NODES = 50_000
+_MOST_NODES = 50_000
 MOST_MADE = 2**27
 """Values that one node may make of constants alone: the runtime makes them as it loads the file."""
 _WEIGHTED = frozenset({
@@ -31,7 +31,7 @@ def model_digest(model: Any, spec: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_digest(model: Any, spec: str, path: Path) -> None:
+def check_graph_digest(model: Any, spec: str, path: Path) -> None:
     """Raise ModelError when graph or description are not those that were exported; files of before say nothing."""
     said = next((entry.value for entry in model.metadata_props if entry.key == DIGEST_KEY), "")
     if said and said != (found := model_digest(model, spec)):
@@ -42,8 +42,8 @@ def check_digest(model: Any, spec: str, path: Path) -> None:
 def check_graph(model: Any, path: Path) -> None:
     """Raise ModelError for a graph that is larger than any, or holds numbers that are none."""
     with reading("model", path, "has a graph that cannot be read", _AGAIN, kind=ModelError):
-        if _expanded(model) > MOST_NODES:
-            raise ModelError("model", path, f"has more than {MOST_NODES:,} nodes, or a function of itself", _AGAIN)
+        if _expanded(model) > _MOST_NODES:
+            raise ModelError("model", path, f"has more than {_MOST_NODES:,} nodes, or a function of itself", _AGAIN)
         tensors = _constants(model)
         for node in _nodes(model.graph):
             _check_node(node, tensors, path)
@@ -96,9 +96,9 @@ def _expanded(model: Any) -> int:
         for node in _nodes(graph):
             key = (node.domain, node.op_type)
             if key in functions and key not in sizes:
-                sizes[key] = MOST_NODES + 1 if depth > len(functions) else size(functions[key], depth + 1)
-            total = min(total + sizes.get(key, 1), MOST_NODES + 1)
-            if total > MOST_NODES:
+                sizes[key] = _MOST_NODES + 1 if depth > len(functions) else size(functions[key], depth + 1)
+            total = min(total + sizes.get(key, 1), _MOST_NODES + 1)
+            if total > _MOST_NODES:
                 break
         return total
 

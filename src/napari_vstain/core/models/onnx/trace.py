@@ -13,7 +13,7 @@ from torch import nn
 from napari_vstain.core.errors import ModelError
 from napari_vstain.core.models.spec import Dimensions, ModelSpec
 
-SOURCE = "source"
+_SOURCE = "source"
 """The name of the graph's input."""
 _LEAST_PX = 32
 
@@ -50,7 +50,7 @@ def trace(network: nn.Module, spec: ModelSpec, opset: int) -> Any:
                 (sample,),
                 dynamo=True,
                 opset_version=opset,
-                input_names=[SOURCE],
+                input_names=[_SOURCE],
                 output_names=list(tasks),
                 dynamic_shapes=(dict.fromkeys(free_axes(spec), torch.export.Dim.DYNAMIC),),
                 verbose=False,
