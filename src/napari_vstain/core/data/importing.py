@@ -34,7 +34,7 @@ LOOKED_AT = 16
 class ImportSettings(Settings):
     """Which files become which positions and channels."""
 
-    source: Path = Field(title="PositionFiles", description="Folder that holds the TIFF files.")
+    source: Path = Field(title="Source", description="Folder that holds the TIFF files.")
     pattern: str = Field(
         title="Pattern",
         description="Path of a file below the folder, with {position}, {channel}, {row}, {column}, {t}, {z}, and * for "
