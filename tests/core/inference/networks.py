@@ -69,7 +69,7 @@ class TwoHeads(nn.Module):
 
 
 class TorchEngine(Engine):
-    """An engine with nothing to it: what `core.inference.engines` does well, done plainly."""
+    """An engine with nothing to it: what `core.engines` does well, done plainly."""
 
     name, device, precision, reason = "torch", "CPU", "float32", ""
 

@@ -7,6 +7,7 @@ store says that it was written with all its chunks, as what we import is, a miss
 import os
 import re
 from collections.abc import Iterator
+from itertools import product
 from math import prod
 
 from napari_vstain.core.data.pixels import Pixels
@@ -14,12 +15,14 @@ from napari_vstain.core.data.pixels import Pixels
 WHOLE = "all"
 """What ``vstain.import.chunks`` says of a position that was written with every chunk."""
 
+_MOST_LOOKED_UP = 100_000
+"""Chunks that are looked up one by one: less than a second."""
+
 
 def count_missing(pixels: Pixels, channel: int, t: int | None = None) -> tuple[int, int]:
     """Return how many chunks of a channel, or of one of its frames, are not on disk, and how many there should be.
 
-    Those of a sharded array are counted by shard: that is what a copy loses. Files are counted, not places: metadata
-    may speak of more chunks than any disk holds.
+    Those of a sharded array are counted by shard: that is what a copy loses.
     """
     array = pixels.array
     wanted = {"c": channel} | ({} if t is None else {"t": t})
@@ -27,12 +30,18 @@ def count_missing(pixels: Pixels, channel: int, t: int | None = None) -> tuple[i
         (wanted[axis] // size, wanted[axis] // size + 1) if axis in wanted else (0, -(-n // size))
         for axis, n, size in zip(pixels.axes, array.shape, array.shards or array.chunks, strict=True)
     ]
+    total = prod(high - low for low, high in spans)
+    if total <= _MOST_LOOKED_UP:
+        places = product(*(range(low, high) for low, high in spans))
+        keys = (array.metadata.encode_chunk_key(place) for place in places)
+        return sum(not os.path.exists(os.path.join(pixels.path, key)) for key in keys), total
+    # Metadata may speak of more chunks than any disk holds: then it is the files that are counted. Not always, since
+    # one frame of a movie is asked for at a time, and its few chunks lie among those of all others.
     found = {
         place
         for place in _on_disk(pixels.path)
         if len(place) == len(spans) and all(low <= at < high for at, (low, high) in zip(place, spans, strict=True))
     }
-    total = prod(high - low for low, high in spans)
     return total - len(found), total
 
 

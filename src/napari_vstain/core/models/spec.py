@@ -168,7 +168,7 @@ class ModelSpec(Settings):
     spacing_um: tuple[float | None, float, float] | None = None
     """Voxel size of the training data in micrometres; None when it was not known."""
     novelty: dict[str, Any] = Field(default_factory=dict)
-    """What is known of how inputs may look: the calibrated score of `core.inference.trust`."""
+    """What is known of how inputs may look: the calibrated score of `core.novelty`."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The network: ``{class_path, init_args}``; classes of ours by their paths in `napari_vstain.nn`."""
     training: dict[str, Any] = Field(default_factory=dict)

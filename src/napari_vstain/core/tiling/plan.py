@@ -1,7 +1,7 @@
 """Cut an image into tiles: each pixel is owned once, and read with a halo, on the network's stride grid.
 
 All lengths are (Z, Y, X), in pixels of the image. A read region may leave the image: what lies beyond is
-`core.models.padding`'s reflection, or zeros. Because every tile is read from the stride grid of the whole image,
+`tiling.padding`'s reflection, or zeros. Because every tile is read from the stride grid of the whole image,
 with its whole halo, a prediction does not depend on how it was tiled, and a region's is the crop of the whole one.
 """
 
