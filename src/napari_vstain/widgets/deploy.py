@@ -13,7 +13,7 @@ from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.runs import RunChooser
 from napari_vstain.widgets.section import Condition, Section
-from napari_vstain.widgets.style import WRONG, note, primary, shrinkable
+from napari_vstain.widgets.style import mark_wrong, note, primary, shrinkable
 from napari_vstain.widgets.wording import progress_line
 
 
@@ -108,7 +108,7 @@ class DeploySection(Section):
             checked_name("model", self.name.text().strip())
         except VstainError as error:
             problem = str(error)
-        self.name.setStyleSheet(WRONG if problem else "")
+        mark_wrong(self.name, bool(problem))
         self.name.setToolTip(problem)
         return problem
 

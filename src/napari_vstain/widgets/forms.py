@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_vstain.widgets.style import WRONG, shrinkable
+from napari_vstain.widgets.style import mark_wrong, shrinkable
 
 _LIMIT = 2**31 - 1
 
@@ -105,7 +105,7 @@ class Editor:
 
     def mark(self, problem: str) -> None:
         """Colour the editor when something is wrong with its value, and say what in its tooltip."""
-        self.widget.setStyleSheet(WRONG if problem else "")
+        mark_wrong(self.widget, bool(problem))
         self.widget.setToolTip(problem or self._tip)
 
     def on_change(self, slot: Any) -> None:

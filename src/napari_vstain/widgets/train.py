@@ -20,7 +20,7 @@ from napari_vstain.widgets.plot import LossPlot
 from napari_vstain.widgets.resuming import ResumeButton
 from napari_vstain.widgets.section import Condition, Section, silent
 from napari_vstain.widgets.splitting import SplitChooser
-from napari_vstain.widgets.style import WRONG, caution_line, note, primary, shrinkable
+from napari_vstain.widgets.style import caution_line, mark_wrong, note, primary, shrinkable
 from napari_vstain.widgets.threads import outcome_error
 from napari_vstain.widgets.wording import arrow, count, progress_line
 
@@ -209,7 +209,7 @@ class TrainSection(Section):
     def _why_not(self) -> str:
         session = self.session
         problem = self._name_problem()
-        self.name.setStyleSheet(WRONG if problem else "")
+        mark_wrong(self.name, bool(problem))
         self.name.setToolTip(problem or "The folder under models/ that keeps this training and those that follow it.")
         if session.dataset is None:
             return "Open a dataset in Data first."

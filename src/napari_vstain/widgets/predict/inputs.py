@@ -12,7 +12,7 @@ from napari_vstain.widgets.layers.axes import labelled_axes, refusal
 from napari_vstain.widgets.layers.geometry import spacing_um
 from napari_vstain.widgets.layers.matching import candidates, open_images, refusals
 from napari_vstain.widgets.predict.stacks import StackAxes
-from napari_vstain.widgets.style import WRONG, shrinkable
+from napari_vstain.widgets.style import mark_wrong, shrinkable
 
 
 class SourceInputs(QWidget):
@@ -98,7 +98,7 @@ class SourceInputs(QWidget):
                 tip = "Choose another image for each source."
             elif full_resolution(layer).shape != shapes[0]:
                 tip = "Choose an image of the same size as the others."
-            combo.setStyleSheet(WRONG if tip else "")
+            mark_wrong(combo, bool(tip))
             combo.setToolTip(tip)
         first = next((layer for layer in chosen if layer is not None and not labelled_axes(layer)), None)
         self.stack.regard(first, "" if first is None else self._desk.book.axes(first))

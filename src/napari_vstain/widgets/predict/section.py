@@ -99,7 +99,6 @@ class PredictSection(Section):
         """Show what came of it."""
         self.outcome.end()
         self._show_said(job)
-        self._describe()
         live = "positions" not in job.asked
         if status.reason is FinishReason.FAILED:
             self.result.setVisible(False)

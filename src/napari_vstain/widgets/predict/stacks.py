@@ -6,7 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
 
 from napari_vstain.widgets.layers.axes import CHOICES
-from napari_vstain.widgets.style import WRONG, shrinkable
+from napari_vstain.widgets.style import mark_wrong, shrinkable
 
 
 class StackAxes(QWidget):
@@ -45,4 +45,4 @@ class StackAxes(QWidget):
             for value, words in choices.items():
                 self.combo.addItem(words, value)
             self.combo.setCurrentIndex(self.combo.findData(axes))
-            self.combo.setStyleSheet("" if axes else WRONG)
+            mark_wrong(self.combo, not axes)
