@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice, pairwise
+from weakref import ref
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QFormLayout, QGridLayout, QHBoxLayout, QLabel, QLayout, QScrollArea, QWidget
@@ -9,17 +10,28 @@ from qtpy.QtWidgets import QAbstractButton, QFormLayout, QGridLayout, QHBoxLayou
 _TAB = (Qt.FocusPolicy.TabFocus, Qt.FocusPolicy.StrongFocus, Qt.FocusPolicy.WheelFocus)
 
 
-def make_accessible(root: QWidget) -> None:
-    """Put what Tab stops at in the order in which it is laid out, and name it by its label or tooltip.
+class TabOrder:
+    """Puts what Tab stops at in the order in which it is laid out, and names it by its label or tooltip.
 
     A button with words on it needs no name, and must not get one: its words change, a name would stay.
     """
-    stops = list(tab_stops(root))
-    for first, second in pairwise(stops):
-        QWidget.setTabOrder(first, second)
-    labels = _labels(root)
-    for stop in stops:
-        if not stop.accessibleName() and not says_a_word(stop):
+
+    def __init__(self, root: QWidget) -> None:
+        self._root = root
+        self._stops: list[ref[QWidget]] = []
+        """In the order that they have now."""
+
+    def arrange(self) -> None:
+        """Look whether there are other stops than before, and do nothing if not."""
+        stops = list(tab_stops(self._root))
+        if stops == [known() for known in self._stops]:
+            return
+        self._stops = [ref(stop) for stop in stops]
+        for first, second in pairwise(stops):
+            QWidget.setTabOrder(first, second)
+        nameless = [stop for stop in stops if not stop.accessibleName() and not says_a_word(stop)]
+        labels = _labels(self._root) if nameless else {}
+        for stop in nameless:
             stop.setAccessibleName(labels.get(stop, "") or stop.toolTip())
 
 

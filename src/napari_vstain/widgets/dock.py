@@ -6,7 +6,8 @@ from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_vstain.widgets.access import make_accessible
+from napari_vstain.widgets.access import TabOrder
+from napari_vstain.widgets.colours import Theme
 from napari_vstain.widgets.desk import desk_of
 from napari_vstain.widgets.footer import Footer
 from napari_vstain.widgets.section import Section
@@ -27,10 +28,10 @@ class Dock(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        self._theme = self.desk.theme
-        self.setStyleSheet(style_sheet(self._theme))
+        self._theme: Theme | None = None
         self.wheel = WheelFilter(self)
         self.wheel.grown.connect(self._arrange)
+        self._order = TabOrder(self)
         column.addWidget(_scrolled(self.content), 1)
         column.addWidget(Footer(self.desk))
         self.setMinimumWidth(MIN_WIDTH + 20)
@@ -40,18 +41,26 @@ class Dock(QWidget):
         """As wide as a section may be, and as high as there is room."""
         return QSize(MAX_WIDTH, 640)
 
+    def event(self, event: QEvent | None) -> bool:
+        """Take the window's colours once the dock is in its window: each widget is styled anew at each change."""
+        if event is not None and event.type() == QEvent.Type.Polish:
+            self._dress()
+        return bool(super().event(event))
+
     def changeEvent(self, event: QEvent | None) -> None:
         """Take the colours of another theme: napari tells only by a style of its own."""
         super().changeEvent(event)
-        if event is None or event.type() != QEvent.Type.StyleChange:
-            return
+        if event is not None and event.type() == QEvent.Type.StyleChange and self._theme is not None:
+            self._dress()
+
+    def _dress(self) -> None:
         theme = self.desk.theme
         if theme != self._theme:
             self._theme = theme
             self.setStyleSheet(style_sheet(theme))
 
     def _arrange(self) -> None:
-        make_accessible(self)
+        self._order.arrange()
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Learn which window holds the dock."""

@@ -1,12 +1,15 @@
 """The wheel scrolls the dock: an editor under it changes only when it has the focus."""
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QAbstractSlider,
     QAbstractSpinBox,
     QApplication,
     QComboBox,
     QGraphicsView,
+    QLabel,
     QScrollArea,
     QScrollBar,
     QTabBar,
@@ -15,6 +18,9 @@ from qtpy.QtWidgets import (
 
 EDITORS = (QComboBox, QAbstractSpinBox, QAbstractSlider, QTabBar, QGraphicsView)
 """What takes the wheel for itself; a scroll bar, which is a slider too, may."""
+
+LEAVES = (QLabel, QAbstractButton)
+"""What takes no wheel and holds no widgets: each event of what is watched costs a call of Python."""
 
 
 class WheelFilter(QObject):
@@ -25,7 +31,8 @@ class WheelFilter(QObject):
 
     def __init__(self, root: QWidget) -> None:
         super().__init__(root)
-        self._root = root
+        self._grown: list[QObject] = [root]
+        """Whose children have become more since they were watched."""
         self._later = QTimer(self)  # a widget that is being made says so before it is one
         self._later.setSingleShot(True)
         self._later.setInterval(0)
@@ -33,11 +40,15 @@ class WheelFilter(QObject):
         self.watch()
 
     def watch(self) -> None:
-        """Watch what is there; watching a widget twice is watching it once."""
-        for widget in (self._root, *self._root.findChildren(QWidget)):
-            widget.installEventFilter(self)
-            if is_editor(widget) and widget.focusPolicy() == Qt.FocusPolicy.WheelFocus:
-                widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # or the wheel would give it the focus first
+        """Watch what has come; watching a widget twice is watching it once."""
+        parents, self._grown = [parent for parent in self._grown if isalive(parent)], []
+        for parent in parents:
+            for widget in (parent, *parent.findChildren(QWidget)):
+                if isinstance(widget, LEAVES):
+                    continue
+                widget.installEventFilter(self)
+                if is_editor(widget) and widget.focusPolicy() == Qt.FocusPolicy.WheelFocus:
+                    widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # or the wheel would give it the focus first
         self.grown.emit()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
@@ -48,7 +59,9 @@ class WheelFilter(QObject):
             if is_editor(watched) and not watched.hasFocus():  # type: ignore[union-attr]
                 scroll(watched, event)
                 return True
-        elif event.type() == QEvent.Type.ChildAdded:
+        elif event.type() == QEvent.Type.ChildAdded and watched is not None:
+            if watched not in self._grown:
+                self._grown.append(watched)
             self._later.start()
         return False
 
