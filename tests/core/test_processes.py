@@ -1,6 +1,8 @@
 """A verb in a child process behaves as one in this process, and leaves nothing behind."""
 
+import ast
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +15,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+import napari_vstain.core
 from napari_vstain.core import processes
+from napari_vstain.core.child import STAGES, run_in_child, stage_command
 from napari_vstain.core.errors import ChannelError, VstainError
-from napari_vstain.core.processes import Product, run_child, run_verb_in_child
+from napari_vstain.core.evaluation import EvaluateSettings
+from napari_vstain.core.preprocessing import PreprocessResult, PreprocessSettings
+from napari_vstain.core.processes import ChildOutput, run_child
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
+from napari_vstain.core.wire import WireRecord
 from napari_vstain.core.workspace import Workspace
 
 TALK = """
@@ -49,9 +56,10 @@ class Listener:
         self.items.append(item)
 
 
-def run(script, progress=None, products=None, patience_s=5.0):
-    command = [sys.executable, "-c", TALK + textwrap.dedent(script)]
-    return run_child(command, "child", progress or Progress(), products or {}, patience_s)
+def run(script, progress=None, products=None, grace_s=5.0):
+    output = ChildOutput(progress or Progress(), products or {})
+    run_child([sys.executable, "-c", TALK + textwrap.dedent(script)], "child", output, grace_s)
+    return output.result
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +69,9 @@ def _nothing_is_left_behind():
     assert not set(psutil.Process().children(recursive=True)) - before
 
 
-def test_reports_products_and_paths_arrive_in_order():
+def test_reports_products_and_the_result_arrive_in_order():
     listener = Listener()
-    paths = run(
+    result = run(
         """
         print("a line by somebody else")
         print('{"half": ')
@@ -71,7 +79,7 @@ def test_reports_products_and_paths_arrive_in_order():
         report(0); report(1); report(3); report(0, "next"); report(2, "next")
         say("produced", type="Loss", values={"step": 3, "loss": 0.5})
         say("produced", type="Other", values={"a": 1})
-        say("result", paths={"metrics": "/somewhere/metrics.csv"})
+        say("returned", type="Result", values={"metrics": "/somewhere/metrics.csv"})
         """,
         Progress(sink=listener),
         {"Loss": Loss},
@@ -80,8 +88,8 @@ def test_reports_products_and_paths_arrive_in_order():
         ("work", 0), ("work", 1), ("work", 3), ("next", 0), ("next", 2),
     ]  # fmt: skip
     assert {(report.total, report.unit) for report in listener.reports} == {(3, "tile")}
-    assert listener.items == [Loss(3, 0.5), Product("Other", {"a": 1})]
-    assert paths == {"metrics": Path("/somewhere/metrics.csv")}
+    assert listener.items == [Loss(3, 0.5), WireRecord("Other", {"a": 1})]
+    assert result == WireRecord("Result", {"metrics": "/somewhere/metrics.csv"})
 
 
 def test_an_error_keeps_its_class_its_parts_and_what_stderr_said():
@@ -125,7 +133,7 @@ def test_stop_ends_the_child_at_once_and_keeps_what_it_saved():
         run(
             """
             def stop(*_):
-                say("result", paths={"checkpoint": "last.ckpt"})
+                say("returned", type="Result", values={"checkpoint": "last.ckpt"})
                 sys.exit(130)
             signal.signal(signal.SIGTERM, stop)
             report(0); report(1)
@@ -133,7 +141,7 @@ def test_stop_ends_the_child_at_once_and_keeps_what_it_saved():
             """,
             Progress(token, listener),
         )
-    assert caught.value.kept == {"checkpoint": Path("last.ckpt")}
+    assert caught.value.kept == WireRecord("Result", {"checkpoint": "last.ckpt"})
     assert time.monotonic() - began < 5
 
 
@@ -154,20 +162,20 @@ def test_a_child_that_does_not_stop_is_killed_with_all_it_started():
             time.sleep(60)
             """,
             Progress(token, Listener(act)),
-            patience_s=0.2,
+            grace_s=0.2,
         )
     assert len(pids) == 1 and eventually(lambda: gone(pids[0]))
 
 
 def test_a_grandchild_left_behind_does_not_hold_the_parent():
     began = time.monotonic()
-    paths = run(
+    result = run(
         """
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        say("result", paths={"a": "b"})
+        say("returned", type="Result", values={"a": "b"})
         """
     )
-    assert paths == {"a": Path("b")}
+    assert result == WireRecord("Result", {"a": "b"})
     assert time.monotonic() - began < 20
 
 
@@ -175,7 +183,7 @@ def test_nothing_starts_when_it_is_stopped_before():
     token = CancelToken()
     token.cancel()
     with pytest.raises(Cancelled):
-        run("say('result', paths={})", Progress(token))
+        run("say('returned', type='Result', values={})", Progress(token))
 
 
 def test_the_child_dies_with_its_parent(tmp_path):
@@ -183,9 +191,9 @@ def test_the_child_dies_with_its_parent(tmp_path):
     child = TALK + f"end_with_parent(); open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(120)"
     parent = f"""
 import sys
-from napari_vstain.core.processes import run_child
+from napari_vstain.core.processes import ChildOutput, run_child
 from napari_vstain.core.progress import Progress
-run_child([sys.executable, "-c", {child!r}], "child", Progress(), {{}}, 1.0)
+run_child([sys.executable, "-c", {child!r}], "child", ChildOutput(Progress()), 1.0)
 """
     process = subprocess.Popen([sys.executable, "-c", parent])
     try:
@@ -198,32 +206,52 @@ run_child([sys.executable, "-c", {child!r}], "child", Progress(), {{}}, 1.0)
         process.wait()
 
 
-def test_a_real_verb_runs_in_a_child_and_its_error_comes_back(tmp_path):
+def test_a_real_stage_runs_in_a_child_and_its_error_comes_back(tmp_path):
     workspace = Workspace.create(tmp_path / "workspace")
-    config = tmp_path / "evaluate_config.yml"
-    config.write_text("experiment: nothing-here\n")
     with pytest.raises(VstainError, match="nothing-here"):
-        run_verb_in_child("evaluate", config, workspace, Progress())
+        run_in_child("evaluate", EvaluateSettings(experiment="nothing-here"), workspace, Progress())
 
 
-@pytest.mark.parametrize("verb", ["import", "preprocess", "train", "predict", "evaluate", "export"])
-def test_no_file_of_the_current_folder_is_run_in_the_place_of_a_library(booby_trapped, tmp_path, verb):
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_file_of_the_current_folder_is_run_in_the_place_of_a_library(booby_trapped, tmp_path, stage):
     workspace = Workspace.create(tmp_path / "workspace")
     config = tmp_path / "config.yml"
     config.write_text("nothing: known\n")
     with pytest.raises(VstainError):
-        run_verb_in_child(verb, config, workspace, Progress())
+        run_child(stage_command(stage, config, workspace), stage, ChildOutput(Progress()), 1.0)
 
 
-def test_a_stage_runs_in_a_booby_trapped_folder(booby_trapped, tmp_path, workspace):
-    config = tmp_path / "config.yml"
-    config.write_text("dataset: cells\n")
-    assert run_verb_in_child("preprocess", config, workspace, Progress())
+def test_a_stage_runs_in_a_booby_trapped_folder_and_its_result_comes_back(booby_trapped, workspace):
+    result = run_in_child("preprocess", PreprocessSettings(dataset="cells"), workspace, Progress()).to(PreprocessResult)
+    assert result.dataset == workspace.find_dataset("cells")
+    assert result.config.is_file()
+    assert set(result.statistics) and result.positions
+
+
+def test_a_real_stage_is_stopped_and_leaves_nothing_behind(workspace):
+    token = CancelToken()
+    progress = Progress(token, Listener(lambda report: token.cancel()))
+    with pytest.raises(Cancelled):
+        run_in_child("preprocess", PreprocessSettings(dataset="cells"), workspace, progress)
+
+
+def test_core_starts_no_command_line():
+    """A child runs a stage; what people type, and what they read, is the command line's."""
+    package = Path(napari_vstain.core.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("python_command"):
+                *_, program = [ast.literal_eval(one) for one in node.args[:2] if isinstance(one, ast.Constant)]
+                assert program in ("-c", "napari_vstain.core.child"), path
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r"-m napari_vstain\b(?!\.core)|^napari_vstain\.cli", node.value), path
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                assert "napari_vstain.cli" not in ast.unparse(node), path
 
 
 def test_every_child_is_started_by_one_command():
     """Else the next one that is written looks in the user's folder again."""
-    package = Path(processes.__file__).parents[1]
+    package = Path(napari_vstain.__file__).parent
     named = [path.name for path in package.rglob("*.py") if "sys.executable" in path.read_text()]
     assert named == ["processes.py"]
     assert processes.python_command("-c", "")[:2] == [sys.executable, "-P"]

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from napari_vstain.core import inference, processes
+from napari_vstain.core import child, inference
 from napari_vstain.core.jobs import FinishReason
 from napari_vstain.core.session import JobKind, open_path
 from napari_vstain.core.workspace import Workspace
@@ -168,7 +168,7 @@ def held(monkeypatch):
         return run
 
     monkeypatch.setattr(inference, "run", waiting_for_it(inference.run))
-    monkeypatch.setattr(processes, "run_verb_in_child", waiting_for_it(processes.run_verb_in_child))
+    monkeypatch.setattr(child, "run_in_child", waiting_for_it(child.run_in_child))
     yield event
     event.set()
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_vstain.cli.verb import Verb
-    from napari_vstain.core.errors import VstainError
 
 OK, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 """Exit codes: done; an error that was said; a command that makes no sense; stopped by Ctrl-C."""
@@ -97,10 +96,9 @@ def _general(arguments: list[str]) -> int:
 
 def _run(verb: "Verb", given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from napari_vstain.cli.terminal import display
-    from napari_vstain.core.processes import end_with_parent
     from napari_vstain.core.progress import Cancelled
+    from napari_vstain.core.sentences import as_sentence
 
-    end_with_parent()
     screen = display(given.progress)
     try:
         verb.run(given, screen, parser)
@@ -112,29 +110,11 @@ def _run(verb: "Verb", given: argparse.Namespace, parser: argparse.ArgumentParse
         screen.close()
         if given.debug:
             raise
-        screen.error(_as_sentence(error))
+        screen.error(as_sentence(error))
         return FAILED
     finally:
         screen.close()
     return OK
-
-
-def _as_sentence(error: Exception) -> "VstainError":
-    """Return any error as one that says what to do."""
-    from napari_vstain.core.errors import StorageError, VstainError
-    from napari_vstain.core.files import writing
-
-    if isinstance(error, VstainError):
-        return error
-    if isinstance(error, OSError) and error.errno is not None:
-        try:
-            with writing(error.filename or "."):
-                raise error
-        except StorageError as refused:
-            return refused
-    text = " ".join(str(error).split())[:300]
-    rule = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return VstainError("unexpected error", None, rule, "run it again with --debug and report what it prints")
 
 
 def _quieten() -> None:

@@ -1,15 +1,15 @@
 """What a verb says while it works, for a person at a terminal, for a log file, or for another program."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.jobs import JobStatus
+from napari_vstain.core.progress import Report
+from napari_vstain.core.wire import Event, Made, Note, Produced, Tabled, WireRecord, encode
 
 Mode = Literal["auto", "bar", "lines", "json", "none"]
 MODES = ("auto", "bar", "lines", "json", "none")
@@ -109,39 +109,35 @@ class Lines(Quiet):
 
 
 class JsonLines(Quiet):
-    """One JSON object a line on stdout, for the program that started this one."""
+    """One line of `wire` an event on stdout, for the program that started this one."""
 
     def show(self, status: JobStatus) -> None:
         """Write a report."""
-        names = ("phase", "done", "total", "unit", "message")
-        self._write("report", {name: getattr(status, name) for name in names})
+        self._write(Report(status.phase, status.done, status.total, status.unit, status.message))
 
     def item(self, item: object) -> None:
-        """Write the plain values of a dataclass, such as the losses of an epoch."""
-        if is_dataclass(item) and not isinstance(item, type):
-            values = {name: value for name, value in vars(item).items() if _is_plain(value)}
-            self._write("produced", {"type": type(item).__name__, "values": values})
+        """Write what JSON can hold of a record, such as the losses of an epoch."""
+        if (record := WireRecord.of(item)) is not None:
+            self._write(Produced(record))
 
     def note(self, text: str) -> None:
         """Write a note."""
-        self._write("note", {"message": text})
+        self._write(Note(text))
 
     def error(self, error: VstainError) -> None:
         """Write the error with its four parts."""
-        value = error.value if error.value is None else str(error.value)
-        parts = {"field": error.field, "value": value, "rule": error.rule, "remedy": error.remedy}
-        self._write("error", {"type": type(error).__name__, **parts})
+        self._write(error)
 
     def made(self, paths: Mapping[str, Path]) -> None:
         """Write the paths."""
-        self._write("result", {"paths": {name: str(path) for name, path in paths.items()}})
+        self._write(Made({name: str(path) for name, path in paths.items()}))
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         """Write the table."""
-        self._write("table", {"title": title, "columns": columns, "rows": rows})
+        self._write(Tabled(title, columns, rows))
 
-    def _write(self, event: str, values: Mapping[str, Any]) -> None:
-        print(json.dumps({"event": event, **values}), file=self.out, flush=True)
+    def _write(self, event: Event) -> None:
+        print(encode(event), file=self.out, flush=True)
 
 
 class Bar(Quiet):
@@ -248,9 +244,3 @@ def _number(value: float) -> str:
 
 def _rate(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return all(map(_is_plain, value.values()))
-    return value is None or isinstance(value, (str, int, float, bool))

@@ -139,16 +139,12 @@ class Session(Choices):
         workspace = self.open_workspace
 
         def export(progress: Progress) -> Path:
-            from tempfile import TemporaryDirectory
-
-            from napari_vstain.core.deployment import ExportSettings
-            from napari_vstain.core.processes import run_verb_in_child
+            from napari_vstain.core import child
+            from napari_vstain.core.deployment import ExportResult, ExportSettings
 
             values = {"experiment": run.experiment.name, "run": run.name, "name": name, **options}
-            with TemporaryDirectory() as folder:
-                config = Path(folder) / "export_config.yml"
-                ExportSettings.parse(values).save(config)
-                return run_verb_in_child("export", config, workspace, progress)["ONNX"]
+            settings = ExportSettings.parse(values)
+            return child.run_in_child("export", settings, workspace, progress).to(ExportResult).onnx
 
         asked = {"run": run, "name": name, "workspace": workspace}
         return self.start(export, f"Exporting {run.label}", kind=JobKind.EXPORT, asked=asked)
