@@ -8,7 +8,7 @@ from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
 from napari_vstain.core.simulation import simulate_plate
 from napari_vstain.core.simulation.cells import Blob
-from napari_vstain.core.simulation.optics import Objective, expose, fluorescence
+from napari_vstain.core.simulation.optics import ObjectiveLens, expose, fluorescence
 
 
 def small(path, **options):
@@ -71,7 +71,7 @@ def test_what_is_there_is_not_overwritten(tmp_path):
 
 
 def test_light_that_meets_nothing_is_even_and_of_intensity_one():
-    image = Objective().phase_contrast(np.zeros((64, 48), "float32"), 0.325)
+    image = ObjectiveLens().phase_contrast(np.zeros((64, 48), "float32"), 0.325)
     np.testing.assert_allclose(image, 1, atol=1e-4)
 
 
@@ -79,7 +79,7 @@ def test_light_that_meets_nothing_is_even_and_of_intensity_one():
 def test_thick_objects_are_dark_and_thin_ones_bright_in_positive_phase_contrast(sign):
     y, x = np.mgrid[:128, :128] - 64
     object_um = (sign * 0.02 * np.exp(-(x**2 + y**2) / 50)).astype("float32")
-    image = Objective().phase_contrast(object_um, 0.325)
+    image = ObjectiveLens().phase_contrast(object_um, 0.325)
     assert sign * (1 - image[64, 64]) > 0.1
 
 

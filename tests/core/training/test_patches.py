@@ -10,13 +10,19 @@ from hypothesis import strategies as st
 from napari_vstain.core.data import create_plate, open_dataset
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.inference.normalize import Scaling
-from napari_vstain.core.training.patch_loader import TrainingBatches, ValidationBatches, made_ahead, to_batch
+from napari_vstain.core.training.patch_loader import TrainingBatches, ValidationBatches, made_ahead
 from napari_vstain.core.training.patch_settings import PatchSettings
 from napari_vstain.core.training.patches import PatchReader, Place, Stack
+from napari_vstain.core.training.tasks import one_task, parse_tasks
+from napari_vstain.core.training.tensors import to_batch
 
 from .conftest import KEYS, images, write_plate
 
 CHANNELS = ("Phase", "Nuclei")
+
+
+def as_batch(patches):
+    return to_batch(patches, 1, ["Nuclei"], one_task(["Nuclei"]))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +153,7 @@ def test_the_same_seed_and_epoch_give_the_same_batches_and_others_do_not(dataset
     reader = _reader(dataset)
 
     def epoch(seed, number):
-        return [batch["source"].numpy() for batch in TrainingBatches(reader, 1, 3, seed, lambda: number)]
+        return [batch.source.numpy() for batch in TrainingBatches(reader, as_batch, 3, seed, lambda: number)]
 
     first = epoch(0, 0)
     np.testing.assert_array_equal(first, epoch(0, 0))
@@ -157,24 +163,38 @@ def test_the_same_seed_and_epoch_give_the_same_batches_and_others_do_not(dataset
 
 
 def test_validation_is_the_same_each_time_and_loses_no_patch(dataset):
-    batches = ValidationBatches(_reader(dataset, validation_patches=10, batch_size=4), 1)
-    first, second = ([batch["target"].numpy() for batch in batches] for _ in range(2))
+    batches = ValidationBatches(_reader(dataset, validation_patches=10, batch_size=4), as_batch)
+    first, second = ([batch.targets["stain"].numpy() for batch in batches] for _ in range(2))
     assert [len(batch) for batch in first] == [4, 4, 2]
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_a_batch_of_slices_has_no_z_and_one_of_windows_has(dataset):
-    assert to_batch(_reader(dataset).batch([Place(0, 0, 0, 0)]), 1)["source"].shape == (1, 1, 16, 16)
-    assert to_batch(_reader(dataset, z_window=2).batch([Place(0, 0, 0, 0)]), 1)["target"].shape == (1, 1, 2, 16, 16)
+    assert as_batch(_reader(dataset).batch([Place(0, 0, 0, 0)])).source.shape == (1, 1, 16, 16)
+    assert as_batch(_reader(dataset, z_window=2).batch([Place(0, 0, 0, 0)])).targets["stain"].shape == (1, 1, 2, 16, 16)
 
 
 def test_what_is_not_a_number_is_zero_and_not_valid():
     patches = np.ones((1, 3, 1, 2, 2), np.float32)
     patches[0, 0, 0, 0, 0] = np.nan
     patches[0, 2, 0, 1, 1] = np.inf
-    batch = to_batch(patches, 1)
-    assert batch["valid"].tolist() == [[[[False, True], [True, True]], [[False, True], [True, False]]]]
-    assert batch["source"][0, 0, 0, 0] == batch["target"][0, 1, 1, 1] == 0
+    batch = to_batch(patches, 1, ["A", "B"], one_task(["A", "B"]))
+    known = batch.weights["stain"]
+    assert known.tolist() == [[[[False, True], [True, True]], [[False, True], [True, False]]]]
+    assert batch.source[0, 0, 0, 0] == batch.targets["stain"][0, 1, 1, 1] == 0
+
+
+@pytest.mark.parametrize(("flatten", "value", "known"), [("middle", 2, True), ("max", 3, False), ("mean", 2, True)])
+def test_a_head_of_one_slice_has_a_target_of_one_slice_without_margin(flatten, value, known):
+    patches = np.broadcast_to(np.float32([1, 2, 3])[:, None, None], (2, 3, 3, 6, 8)).copy()
+    patches[0, 2, 0, 2, 2] = np.inf if flatten == "max" else 1
+    head = {"task": "flat", "channels": ["B"], "scale": [0, 1, 1]}
+    batch = to_batch(patches, 1, ["A", "B"], parse_tasks([{"head": head, "truth": {"flatten": flatten}}]), margin=1)
+    assert batch.source.shape == (2, 1, 3, 6, 8)
+    assert batch.targets["flat"].shape == (2, 1, 1, 4, 6)
+    assert batch.targets["flat"][1].unique().tolist() == [value]
+    assert ("flat" not in batch.weights) == known
+    assert known or batch.weights["flat"].sum() == 2 * 4 * 6 - 1
 
 
 @given(count=st.integers(0, 12), ahead=st.integers(0, 5))

@@ -108,7 +108,7 @@ def test_plain_lightning_reads_the_same_file(workspace, monkeypatch):
     assert type(cli.model).__name__ == "StainingModule"
     cli.datamodule.setup("fit")
     batch = next(iter(cli.datamodule.train_dataloader()))
-    assert cli.model(batch["source"]).shape == batch["target"].shape
+    assert cli.model(batch.source).shape == batch.targets["stain"].shape
 
 
 @pytest.mark.parametrize("moment", ["batch", "validation", "start"])
@@ -170,10 +170,10 @@ def test_a_stopped_run_goes_on_where_it_was(workspace):
 
 
 def test_the_last_checkpoint_is_of_the_last_epoch_and_the_best_of_the_best(workspace, monkeypatch):
-    from napari_vstain.core.training import module
+    from napari_vstain.core.training.objective import Objective
 
     losses = iter([2.0, 1.0, 3.0])
-    monkeypatch.setattr(module.StainingModule, "_loss", _judged(module.StainingModule._loss, losses))
+    monkeypatch.setattr(Objective, "forward", _judged(Objective.forward, losses))
     made = run(quick(epochs=3, batches_per_epoch=2), workspace, Progress())
     steps = {
         name: load_checkpoint(made.run.checkpoints / name)[0].training["steps"] for name in ("best.ckpt", "last.ckpt")
@@ -190,13 +190,14 @@ def _judged(ours, losses):
     """Return a loss that is `ours` in training, and in validation the next of `losses`, one an epoch."""
     shown = {}
 
-    def loss(self, prediction, target, valid):
+    def loss(self, made, batch):
+        said = ours(self, made, batch)
         if self.training:
-            return ours(self, prediction, target, valid)
-        epoch = self.trainer.current_epoch
-        if epoch not in shown:
-            shown[epoch] = next(losses)
-        return prediction.new_tensor(shown[epoch])
+            shown["training"] = True
+            return said
+        if shown.pop("training", False):
+            shown["loss"] = next(losses)
+        return said._replace(total=made["stain"].new_tensor(shown["loss"]))
 
     return loss
 
@@ -320,10 +321,12 @@ def test_pixels_that_are_not_numbers_are_left_out_of_the_loss(workspace):
 
 def test_what_is_not_valid_has_no_part_in_the_loss():
     from napari_vstain.core.training.module import StainingModule
+    from napari_vstain.core.training.tensors import Batch
 
     module = StainingModule(torch.nn.Identity())
     prediction, target = torch.tensor([[1.0, 2.0, 9.0]], requires_grad=True), torch.tensor([[0.0, 0.0, 0.0]])
-    loss = module._loss(prediction, target, torch.tensor([[True, True, False]]))
+    batch = Batch(target[None, None], {"stain": target[None, None]}, {"stain": torch.tensor([[[[True, True, False]]]])})
+    loss = module.objective({"stain": prediction[None, None]}, batch).total
     loss.backward()
     assert float(loss.detach()) == pytest.approx((1 + 4) / 2)
     assert prediction.grad.tolist() == [[1, 2, 0]]

@@ -20,7 +20,7 @@ CHANGES_A_PREDICTION: Final = {
         "size_step", "exact_step", "source_normalization", "target_normalization", "target_scale", "statistics",
         "spacing_um", "config",
     ),
-    "OutputSpec": ("task", "channels", "kind", "scale"),
+    "Head": ("task", "channels", "kind", "scale", "normalization", "activation"),
     "Normalization": ("level", "subtract", "divide"),
     "Statistics": (
         "mean", "std", "median", "iqr", "min", "max", "p1", "p5", "p95", "p99", "p95_p5", "p99_p1", "otsu_threshold",
@@ -28,7 +28,7 @@ CHANGES_A_PREDICTION: Final = {
 }  # fmt: skip
 """Fields by type. Their order is part of the digest: a new one goes to the end, and into `CAME_LATER`."""
 CHANGES_NOTHING: Final = {"ModelSpec": ("schema_version", "name", "novelty", "training", "versions")}
-CAME_LATER: Final = frozenset({"size_step", "exact_step", "target_scale"})
+CAME_LATER: Final = frozenset({"size_step", "exact_step", "target_scale", "normalization", "activation"})
 """Left out at their defaults."""
 
 

@@ -118,15 +118,33 @@ class Normalization(Settings):
         return float(offset), float(divisor)
 
 
-class OutputSpec(Settings):
-    """One output of a network: what a task predicts."""
+class Head(Settings):
+    """One output of a network: what a task predicts, and what its values mean."""
 
-    task: str = Field("stain", title="Task", description="The name of the output.")
+    task: str = Field("stain", min_length=1, title="Task", description="The name of the output.")
     channels: tuple[str, ...] = Field(title="Targets", description="The stain channels, in the output's order.")
     kind: OutputKind = OutputKind.FLUORESCENCE
     scale: tuple[float, float, float] = Field(
         (1, 1, 1), title="Scale", description="Output pixels per input pixel, (Z, Y, X); 0 in Z projects the stack."
     )
+    normalization: Normalization | None = Field(
+        None, title="Normalization", description="Of an intensity; that of all targets when there is none of its own."
+    )
+    activation: Literal["none", "sigmoid", "softplus"] = Field(
+        "none",
+        title="Activation",
+        description="What is done to the network's values before they are a prediction; the loss sees them without.",
+    )
+
+    @model_validator(mode="after")
+    def _only_intensities_are_normalized(self) -> "Head":
+        if self.normalization is not None and self.kind is not OutputKind.FLUORESCENCE:
+            raise ValueError(f"the output {self.task} is no intensity, and has no normalization")
+        return self
+
+
+OutputSpec = Head
+"""What a head was called first."""
 
 
 class ModelSpec(Settings):
@@ -139,7 +157,7 @@ class ModelSpec(Settings):
     """SHA-256 of the weights, first 16 hex digits: the model's fingerprint."""
     sources: tuple[str, ...]
     """Source channels by name, in the network's order."""
-    outputs: tuple[OutputSpec, ...]
+    outputs: tuple[Head, ...]
     dimensions: Dimensions = Dimensions.TWO
     z_window: int = Field(1, ge=1)
     """Slices that the network takes at once: 1 in 2D; in 3D, the least it can take."""
@@ -193,7 +211,8 @@ class ModelSpec(Settings):
         """Return ``(offset, divisor)`` such that ``prediction * divisor + offset`` is in the target's units."""
         if channel in self.target_scale:
             return self.target_scale[channel]
-        return self.target_normalization.offset_and_divisor(self._statistics(channel))
+        own = next((head.normalization for head in self.outputs if channel in head.channels), None)
+        return (own or self.target_normalization).offset_and_divisor(self._statistics(channel))
 
     def _statistics(self, channel: str) -> Statistics:
         if channel not in self.statistics:

@@ -2,7 +2,7 @@
 
 import math
 
-from napari_vstain.core.models.spec import Dimensions, ModelSpec, OutputSpec
+from napari_vstain.core.models.spec import Dimensions, Head, ModelSpec
 
 _LEAST_PX = 64
 """Networks that halve an image four times still have some pixels to normalize over."""
@@ -18,7 +18,7 @@ def tried_shape(spec: ModelSpec) -> tuple[int, ...]:
     return (1, len(spec.sources), math.ceil(least / stride) * stride, y, x)
 
 
-def output_shape(output: OutputSpec, taken: tuple[int, ...]) -> tuple[int, ...]:
+def output_shape(output: Head, taken: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of an output, (B, C, [Z,] Y, X), for an input's; a projection keeps one slice."""
     batch, _, *sizes = taken
     scale = output.scale[-len(sizes) :]

@@ -9,7 +9,7 @@ from napari_vstain.core.arrays import Array
 
 
 @dataclass(frozen=True)
-class Objective:
+class ObjectiveLens:
     """A phase-contrast objective. Lengths in micrometres."""
 
     aperture: float = 0.75

@@ -15,14 +15,14 @@ from napari_vstain.core.data.pixels import write_pixels
 from napari_vstain.core.data.plate import Version, create_plate
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.simulation.cells import Scene, draw_scene
-from napari_vstain.core.simulation.optics import Objective, expose, fluorescence
+from napari_vstain.core.simulation.optics import ObjectiveLens, expose, fluorescence
 
 CHANNELS = ("Phase", "Nuclei", "Membrane")
 SPACING_UM = 0.325
 SLICE_UM = 2.0
 MARGIN_PX = 32
 """Simulated around a field and cut away: the optics see a periodic world."""
-_OBJECTIVE = Objective()
+_OBJECTIVE = ObjectiveLens()
 
 
 def simulate_plate(

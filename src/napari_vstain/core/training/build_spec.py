@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.models.receptive_field.field import ReceptiveField
 from napari_vstain.core.models.receptive_field.measure import receptive_field
-from napari_vstain.core.models.spec import Dimensions, ModelSpec, OutputSpec
+from napari_vstain.core.models.spec import Dimensions, ModelSpec
+from napari_vstain.core.models.tried_shapes import output_shape
 from napari_vstain.core.novelty import PositionImage, calibrate
 from napari_vstain.core.training.data import PatchDataModule
 
-TASK = "stain"
 _PACKAGES = ("napari-vstain", "torch", "lightning", "numpy")
 _CALIBRATED = 64
 """Positions that the look of an input is calibrated on, at most."""
@@ -31,12 +31,14 @@ def describe(network: nn.Module, config: Mapping[str, Any], data: PatchDataModul
         When network and data do not fit: channels, slices or the patch size.
     """
     dimensions = _dimensions(network, data.patches.z_window)
-    field = receptive_field(network, dimensions)
+    # A stack that is projected is seen whole along Z, where nothing is left to measure: only Y and X are tiled.
+    projects = dimensions is Dimensions.THREE and all(task.flat for task in data.tasks)
+    field = receptive_field(network, Dimensions.WINDOW if projects else dimensions)
     _check_stride(field, data.patches.size_px)
     _check_fit(network, data, dimensions)
     spec = ModelSpec(
         sources=data.sources,
-        outputs=(OutputSpec(task=TASK, channels=data.targets),),
+        outputs=tuple(task.head for task in data.tasks),
         dimensions=dimensions,
         z_window=data.patches.z_window if dimensions is not Dimensions.THREE else 1,
         stride=field.stride,
@@ -100,11 +102,17 @@ def _check_fit(network: nn.Module, data: PatchDataModule, dimensions: Dimensions
         ) from error
     finally:
         network.train(mode)
-    wanted = (1, len(data.targets), *depth, size, size)
-    if not isinstance(made, Tensor) or tuple(made.shape) != wanted:
-        given = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-        rule = f"returns {given} for {len(data.targets)} targets, which need {wanted}"
-        raise SettingsError("network", type(network).__name__, rule, "correct its channels, or use another network")
+    heads = {task.head.task: task.head for task in data.tasks}
+    given = {data.tasks[0].head.task: made} if isinstance(made, Tensor) else made
+    if not isinstance(given, Mapping) or given.keys() != heads.keys():
+        said = f"outputs {', '.join(map(str, given))}" if isinstance(given, Mapping) else type(made).__name__
+        rule = f"returns {said if not isinstance(made, Tensor) else 'one output'} for the tasks {', '.join(heads)}"
+        raise SettingsError("network", type(network).__name__, rule, "use a network that returns each task by its name")
+    for task, values in given.items():
+        wanted = output_shape(heads[task], shape)
+        if tuple(values.shape) != wanted:
+            rule = f"returns {tuple(values.shape)} for {len(heads[task].channels)} targets, which need {wanted}"
+            raise SettingsError("network", type(network).__name__, rule, "correct its channels, or use another network")
 
 
 def _check_stride(field: ReceptiveField, size: int) -> None:

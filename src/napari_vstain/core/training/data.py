@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
+from napari_vstain.core.arrays import Array
 from napari_vstain.core.data import Dataset, Position, open_dataset
 from napari_vstain.core.errors import NormalizationError, SettingsError
 from napari_vstain.core.inference.normalize import Scaling
@@ -23,6 +24,8 @@ from napari_vstain.core.training.patches import PatchReader, Stack
 from napari_vstain.core.training.selection import broken_positions, misfits, not_normalizable
 from napari_vstain.core.training.splits import propose_split
 from napari_vstain.core.training.targets import Brightness, TargetNormalization, brightness, choose, typical
+from napari_vstain.core.training.tasks import one_task, parse_tasks
+from napari_vstain.core.training.tensors import Batch, to_batch
 from napari_vstain.core.workspace import Workspace
 
 LEAST_BATCHES = 8
@@ -47,6 +50,9 @@ class PatchDataModule(LightningDataModule):
         Once the data is set up, its level is what was chosen.
     seed : int
         Of the patches drawn.
+    tasks : list of mapping
+        What is learned, as `Task` says it: one task, `stain`, of all targets, when not given. A training file names
+        its tasks in its model, and they are put here too.
     """
 
     def __init__(
@@ -61,9 +67,11 @@ class PatchDataModule(LightningDataModule):
         source_normalization: Normalization = Normalization(),  # noqa: B008
         target_normalization: TargetNormalization = TargetNormalization(),  # noqa: B008
         seed: int = 0,
+        tasks: list[dict] | None = None,  # type: ignore[type-arg]  # of `Any`, jsonargparse would build the losses
     ) -> None:
         super().__init__()
         self.path, self.sources, self.targets = dataset, tuple(sources), tuple(targets)
+        self.tasks = parse_tasks(tasks) or one_task(targets)
         self.asked = Split(tuple(train or ()), tuple(validate or ()), tuple(test or ()))
         self.patches, self.seed = patches, seed
         self.source_normalization = source_normalization
@@ -82,6 +90,12 @@ class PatchDataModule(LightningDataModule):
         """Sources, then targets."""
         return (*self.sources, *self.targets)
 
+    @property
+    def intensities(self) -> tuple[str, ...]:
+        """Targets that are normalized; others, such as masks, are learned as they are."""
+        named = {channel for task in self.tasks if task.is_intensity for channel in task.head.channels}
+        return tuple(target for target in self.targets if target in named)
+
     def setup(self, stage: str = "fit") -> None:
         """Open the dataset, measure its positions and read what fits the memory; only once.
 
@@ -93,12 +107,14 @@ class PatchDataModule(LightningDataModule):
         if self.statistics:
             return
         self.dataset = self._open()
+        self._check_tasks()
         self._check_fixed()
         self.split = self._usable()
         positions = [self.dataset.positions[key] for key in self.split.train]
-        self.report.phase("Measuring intensities", len(self.channels), "channels")
-        found: dict[str, dict[str, Brightness]] = {target: {} for target in self.targets}
-        statistics = {channel: self._measure(positions, channel, found.get(channel)) for channel in self.channels}
+        measured = (*self.sources, *self.intensities)
+        self.report.phase("Measuring intensities", len(measured), "channels")
+        found: dict[str, dict[str, Brightness]] = {target: {} for target in self.intensities}
+        statistics = {channel: self._measure(positions, channel, found.get(channel)) for channel in measured}
         self.scale = choose(self.target_normalization, found)
         self.report.advance(0, self.scale.sentence)
         self.notes = (self.scale.sentence,)
@@ -109,7 +125,7 @@ class PatchDataModule(LightningDataModule):
         self.validation = self._reader(self.split.validate, statistics) if self.split.validate else None
         self._fill_cache()
         if self.scale.by_position:
-            statistics |= {target: typical(self._own(positions, target)) for target in self.targets}
+            statistics |= {target: typical(self._own(positions, target)) for target in self.intensities}
         self.statistics = statistics
 
     @property
@@ -127,13 +143,21 @@ class PatchDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainingBatches:
         """Return the random batches of an epoch."""
         seed = self.seed + 1_000_003 * int(getattr(self.trainer, "global_rank", 0) or 0)
-        return TrainingBatches(
-            self.training, len(self.sources), self.batches_per_epoch, seed, self._epoch, self._learned
-        )
+        return TrainingBatches(self.training, self._to_batch, self.batches_per_epoch, seed, self._epoch, self._learned)
 
     def val_dataloader(self) -> ValidationBatches | list[Any]:
         """Return the fixed batches of the validation positions, or nothing."""
-        return ValidationBatches(self.validation, len(self.sources)) if self.validation else []
+        return ValidationBatches(self.validation, self._to_batch) if self.validation else []
+
+    def _to_batch(self, patches: Array) -> Batch:
+        return to_batch(patches, len(self.sources), self.targets, self.tasks, self.patches.margin_px)
+
+    def _check_tasks(self) -> None:
+        for task in self.tasks:
+            unknown = [name for name in task.head.channels if name not in self.targets]
+            if unknown or not task.head.channels:
+                rule = f"learns {unknown[0]}, which is none of the targets" if unknown else "has no channels"
+                raise SettingsError("task", task.head.task, rule, f"choose among {', '.join(self.targets)}")
 
     def _epoch(self) -> int:
         return int(self.trainer.current_epoch) if self.trainer else 0
@@ -149,7 +173,7 @@ class PatchDataModule(LightningDataModule):
 
     def _check_fixed(self) -> None:
         fixed = self.target_normalization.fixed
-        missing = [target for target in self.targets if target not in fixed]
+        missing = [target for target in self.intensities if target not in fixed]
         if fixed and missing:
             rule = "has no fixed offset and divisor"
             raise SettingsError("target", missing[0], rule, "add it to target_normalization.fixed")
@@ -184,7 +208,7 @@ class PatchDataModule(LightningDataModule):
         level = self.target_normalization.level
         targets = self.target_normalization.by("dataset" if level == "fixed" else "fov" if level == "auto" else level)
         sources = [(channel, self.source_normalization) for channel in self.sources]
-        return [*sources, *((channel, targets) for channel in self.targets)]
+        return [*sources, *((channel, targets) for channel in self.intensities)]
 
     def _measure(self, positions: list[Position], channel: str, found: dict[str, Brightness] | None) -> Statistics:
         """Return a channel's statistics over all training positions; of a target note how bright it is by position."""
@@ -235,6 +259,8 @@ class PatchDataModule(LightningDataModule):
             pairs = [used.offset_and_divisor(numbers(position, t, channel, used)) for channel in self.sources]
             pairs += [
                 self.scale.pair(channel, numbers(position, t, channel, self.scale.normalization))
+                if channel in self.intensities
+                else (0.0, 1.0)
                 for channel in self.targets
             ]
             return Scaling.of(pairs)

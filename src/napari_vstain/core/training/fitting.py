@@ -11,9 +11,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from napari_vstain.core.errors import SettingsError, VstainError
 from napari_vstain.core.experiments import Run
 from napari_vstain.core.training.data import PatchDataModule
-from napari_vstain.core.training.module import StainingModule
 from napari_vstain.core.training.parsing import Parts
 from napari_vstain.core.training.reporting import AtomicCheckpointIO, Reporter
+from napari_vstain.core.training.training_family import Family
 
 _OUR_ARGUMENTS = ("callbacks", "logger", "plugins", "enable_progress_bar", "enable_model_summary", "default_root_dir")
 _REFUSALS = (MisconfigurationException, ValueError, TypeError, RuntimeError, KeyError, AttributeError)
@@ -63,10 +63,10 @@ def make_trainer(
     return trainer
 
 
-def check_optimizer(model: StainingModule) -> None:
+def check_optimizer(model: Family) -> None:
     """Raise SettingsError when the optimizer or its schedule takes no such arguments."""
     try:
-        model.make_schedule(model.make_optimizer(model.parameters()))
+        model.check_optimizers()
     except VstainError:
         raise
     except _REFUSALS as error:

@@ -6,16 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from napari_vstain.core.arrays import Array
 from napari_vstain.core.training.patches import PatchReader, Place
+from napari_vstain.core.training.tensors import Batch
 
 T = TypeVar("T")
-Batch = dict[str, Tensor]
-"""``source`` and ``target``, (B, C, Y, X) or (B, C, Z, Y, X), float32, normalized; ``valid``, bool, shaped as the
-target, only when a pixel of the batch is not a number."""
 
 
 class TrainingBatches:
@@ -23,6 +19,8 @@ class TrainingBatches:
 
     Parameters
     ----------
+    to_batch : callable
+        Of patches, (B, C, Z, Y, X).
     epoch : callable
         Returns the number of the epoch that begins.
     learned : callable
@@ -32,13 +30,13 @@ class TrainingBatches:
     def __init__(
         self,
         reader: PatchReader,
-        sources: int,
+        to_batch: Callable[[Array], Batch],
         count: int,
         seed: int,
         epoch: Callable[[], int],
         learned: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.reader, self.sources, self.count, self.seed = reader, sources, count, seed
+        self.reader, self.to_batch, self.count, self.seed = reader, to_batch, count, seed
         self.epoch, self.learned = epoch, learned
 
     def __len__(self) -> int:
@@ -53,14 +51,14 @@ class TrainingBatches:
     def _make(self, epoch: int, index: int) -> Batch:
         random = np.random.default_rng([self.seed, epoch, index])
         places = self.reader.random_places(self.reader.settings.batch_size, random)
-        return to_batch(self.reader.batch(places, random), self.sources)
+        return self.to_batch(self.reader.batch(places, random))
 
 
 class ValidationBatches:
     """Iterates over the same patches each time."""
 
-    def __init__(self, reader: PatchReader, sources: int) -> None:
-        self.reader, self.sources = reader, sources
+    def __init__(self, reader: PatchReader, to_batch: Callable[[Array], Batch]) -> None:
+        self.reader, self.to_batch = reader, to_batch
         places, size = reader.grid_places(reader.settings.validation_patches), reader.settings.batch_size
         self.places: list[list[Place]] = [places[start : start + size] for start in range(0, len(places), size)]
 
@@ -68,7 +66,7 @@ class ValidationBatches:
         return len(self.places)
 
     def __iter__(self) -> Iterator[Batch]:
-        makers = (lambda places=places: to_batch(self.reader.batch(places), self.sources) for places in self.places)
+        makers = (lambda places=places: self.to_batch(self.reader.batch(places)) for places in self.places)
         return made_ahead(makers, self.reader.settings.prefetch)
 
 
@@ -88,17 +86,3 @@ def made_ahead(makers: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def to_batch(patches: Array, sources: int) -> Batch:
-    """Return patches (B, C, Z, Y, X) as tensors; a stack of one slice loses its Z, NaN becomes 0 and not valid."""
-    if patches.shape[2] == 1:
-        patches = patches[:, :, 0]
-    batch = {}
-    finite = np.isfinite(patches)
-    if not finite.all():
-        known = finite[:, :sources].all(1, keepdims=True) & finite[:, sources:]
-        patches = np.where(finite, patches, np.float32(0))
-        batch["valid"] = torch.from_numpy(known)
-    values = torch.from_numpy(patches)
-    return {"source": values[:, :sources], "target": values[:, sources:], **batch}

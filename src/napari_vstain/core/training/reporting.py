@@ -14,7 +14,7 @@ from napari_vstain.core.experiments import Run
 from napari_vstain.core.files import atomically
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.run_status import RunState, StatusWriter, check_there
-from napari_vstain.core.training.results import BATCH_LOSS, TRAIN_LOSS, VALIDATION_LOSS, Scalars
+from napari_vstain.core.training.results import BATCH_LOSS, BY_BATCH, TRAIN_LOSS, VALIDATION_LOSS, Scalars
 
 
 class Reporter(Callback):
@@ -90,7 +90,7 @@ class Reporter(Callback):
             raise SettingsError("training loss", None, rule, "lower the learning rate, or look at the images")
         batches = float(trainer.num_training_batches)
         epoch = trainer.current_epoch + (batch_idx + 1) / batches if isfinite(batches) else None
-        self.progress.produce(Scalars(trainer.global_step, epoch, {BATCH_LOSS: loss}))
+        self.progress.produce(Scalars(trainer.global_step, epoch, {BATCH_LOSS: loss, **_by_task(outputs)}))
         self.progress.advance(message=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, loss {loss:.3f}")
 
     def on_validation_batch_start(
@@ -122,6 +122,11 @@ class Reporter(Callback):
         check_there(self.run.folder)
         if self.batches and trainer.is_global_zero:
             trainer.save_checkpoint(self.run.last)
+
+
+def _by_task(outputs: Any) -> dict[str, float]:
+    """Return the losses of the tasks, as a family's training step names them, where there are several."""
+    return {name: float(value) for name, value in outputs.items() if name.endswith(BY_BATCH)}
 
 
 def _of_epoch(trainer: Trainer) -> dict[str, float]:

@@ -122,8 +122,12 @@ class TrainSettings(Settings):
         return self.model_copy(update={"data": data})
 
     def lightning(self) -> dict[str, Any]:
-        """Return the file as plain LightningCLI reads it."""
-        return self.model_dump(mode="json", exclude=set(_OURS))
+        """Return the file as plain LightningCLI reads it: the tasks of the model are those of the data too."""
+        values = self.model_dump(mode="json", exclude=set(_OURS))
+        model, data = values["model"].get("init_args"), values["data"].get("init_args")
+        if isinstance(model, dict) and isinstance(data, dict) and model.get("tasks") is not None:
+            data["tasks"] = model["tasks"]
+        return values
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

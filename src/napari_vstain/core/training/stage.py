@@ -24,13 +24,13 @@ from napari_vstain.core.settings import save_config
 from napari_vstain.core.training.build_spec import describe
 from napari_vstain.core.training.data import PatchDataModule
 from napari_vstain.core.training.fitting import check_optimizer, make_trainer, refused
-from napari_vstain.core.training.module import StainingModule
 from napari_vstain.core.training.parsing import Parts, build
 from napari_vstain.core.training.reporting import Reporter
 from napari_vstain.core.training.resolved import resolved, with_seed
 from napari_vstain.core.training.results import TRAIN_LOSS, VALIDATION_LOSS, TrainResult
 from napari_vstain.core.training.resuming import check_epochs_left, how_to_go_on, resumable, take_over
 from napari_vstain.core.training.settings import TrainSettings
+from napari_vstain.core.training.training_family import Family
 from napari_vstain.core.workspace import Workspace
 
 _MOST = {"min": "lowest", "max": "highest"}
@@ -69,7 +69,7 @@ def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> Tr
         allow_trained(parts.config["model"]["init_args"]["network"])
         data.workspace, data.report, data.strict = workspace, progress, settings.strict
         data.setup("fit")
-        spec = describe(model.network, parts.config["model"]["init_args"]["network"], data)
+        spec = describe(model.generator, parts.config["model"]["init_args"]["network"], data)
         check_optimizer(model)
         start = str(resumed.last) if resumed else settings.ckpt_path
         if start is not None:
@@ -116,10 +116,10 @@ def _begin(
 
 
 def _fit(
-    model: StainingModule, data: PatchDataModule, trainer: Trainer, run: Run, reporter: Reporter, start: str | None
+    model: Family, data: PatchDataModule, trainer: Trainer, run: Run, reporter: Reporter, start: str | None
 ) -> TrainResult:
     if model.spec and model.spec.dimensions is Dimensions.TWO:
-        model.network.to(memory_format=torch.channels_last)
+        model.generator.to(memory_format=torch.channels_last)
     try:
         with reporter.status.beating(), writing(run.folder):
             try:
@@ -155,10 +155,10 @@ def _result(run: Run, data: PatchDataModule, reporter: Reporter, stopped: bool) 
     return TrainResult(run, run.checkpoint, spec, reporter.epochs, reporter.best_loss, stopped, *said)
 
 
-def _checked(parts: Parts) -> tuple[StainingModule, PatchDataModule]:
-    if not isinstance(parts.model, StainingModule):
-        rule = "is no StainingModule"
-        raise SettingsError("model.class_path", type(parts.model).__name__, rule, "derive it from StainingModule")
+def _checked(parts: Parts) -> tuple[Family, PatchDataModule]:
+    if not isinstance(parts.model, Family):
+        rule, remedy = "is no Family of trainings", "derive it from StainingModule"
+        raise SettingsError("model.class_path", type(parts.model).__name__, rule, remedy)
     if not isinstance(parts.data, PatchDataModule):
         rule = "is no PatchDataModule"
         raise SettingsError("data.class_path", type(parts.data).__name__, rule, "derive it from PatchDataModule")

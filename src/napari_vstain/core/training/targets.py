@@ -98,6 +98,8 @@ def choose(settings: TargetNormalization, found: Mapping[str, Mapping[str, Brigh
         level = settings.level
         scale = settings.by("dataset" if level == "fixed" else level)
         return TargetScale(scale, settings.fixed, f"Targets are normalized {_HOW[level]}, as set.")
+    if not found:
+        return TargetScale(settings.by("dataset"), {}, "No target is an intensity: they are learned as they are.")
     differences = [_difference(target, list(known.values())) for target, known in found.items()]
     ratio, said = max(differences, key=lambda difference: difference[0])
     level = "fov" if ratio > ALIKE else "dataset"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from napari_vstain.core.errors import ModelError
 from napari_vstain.core.files import atomically, reading
+from napari_vstain.core.models.activations import activate
 from napari_vstain.core.models.files.allowed import allowed_packages
 from napari_vstain.core.models.files.integrity import check_digest, check_network, check_numbers, check_tensors
 from napari_vstain.core.models.networks import build_network
@@ -48,7 +49,7 @@ def load_checkpoint(path: Path | str, allowed: Sequence[str] | None = None) -> t
     load_weights(network, state, _PREFIX, path)
     check_digest(spec.weights, weights_digest(state), path)
     check_network(network, spec, path)
-    return spec, network.eval()
+    return spec, activate(network.eval(), spec.outputs)
 
 
 def load_spec(path: Path | str) -> ModelSpec:
