@@ -27,6 +27,8 @@ class Basket(Settings):
     size: Literal["small", "large"] = "small"
     washed: bool = False
     room: int | None = Field(None, ge=10, le=20)
+    share: float = Field(0.5, gt=0, lt=1)
+    above: int = Field(5, gt=2, lt=8)
 
     @field_validator("label")
     @classmethod
@@ -97,3 +99,12 @@ def test_the_form_tells_when_it_changes(form, qtbot):
     with qtbot.waitSignal(form.changed):
         form.editors["washed"].widget.setChecked(True)
     assert form.values() == {"washed": True}
+
+
+def test_a_bound_that_must_not_be_reached_is_not(form):
+    for name, least, most in (("share", 0.0001, 0.9999), ("above", 3, 7)):
+        spin = form.editors[name].widget
+        for wanted, shown in ((-10, least), (10, most)):
+            spin.setValue(wanted)
+            assert spin.value() == pytest.approx(shown)
+            assert not form.problems

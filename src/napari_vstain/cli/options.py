@@ -1,20 +1,16 @@
 """A settings model becomes command-line options, so that a default and its help text live in one place."""
 
 import argparse
-import types
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic import BaseModel
 
+from napari_vstain.core.fields import FieldKind, FieldType, SettingsField, fields_of
 from napari_vstain.core.settings import Settings
 
-_BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
-_METAVARS: dict[Any, str] = {int: "N", float: "NUMBER", Path: "PATH"}
-_NAMES = dict[str, str]
+_METAVARS = {FieldKind.INTEGER: "N", FieldKind.NUMBER: "NUMBER", FieldKind.PATH: "PATH"}
 _PREFIX = "setting:"
 
 
@@ -40,7 +36,7 @@ def add_options(
         Fields that the command line leaves to ``-c`` and ``--set``.
     """
     for key in positional:
-        parser.add_argument(_PREFIX + key, **_positional(key, settings.model_fields[key]))
+        parser.add_argument(_PREFIX + key, **_positional(key, fields_of(settings)[key]))
     for name, fields in _groups(settings, {*positional, *hidden}):
         group = parser.add_argument_group(name)
         for key, field in fields.items():
@@ -66,7 +62,7 @@ def chosen(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def missing(settings: type[Settings], values: Mapping[str, Any]) -> list[str]:
     """Return the fields that have no default and no value yet."""
-    return [key for key, field in settings.model_fields.items() if field.is_required() and key not in values]
+    return [key for key, field in fields_of(settings).items() if field.required and key not in values]
 
 
 class _Names(argparse.Action):
@@ -85,58 +81,55 @@ def _former(settings: type[Settings], key: str) -> str:
     return next((former + dot + rest for former, name in settings.former_names.items() if name == top), "")
 
 
-def _groups(settings: type[Settings], leave_out: set[str]) -> Iterator[tuple[str, dict[str, FieldInfo]]]:
+def _groups(settings: type[BaseModel], leave_out: set[str]) -> Iterator[tuple[str, dict[str, SettingsField]]]:
     """Yield ``title, {dotted key: field}``: first the plain fields, then each nested settings model."""
-    fields = {key: field for key, field in settings.model_fields.items() if key not in leave_out}
-    plain = {key: field for key, field in fields.items() if _model(field) is None and not _is_mapping(field)}
-    if plain:
+    fields = {key: field for key, field in fields_of(settings).items() if key not in leave_out}
+    if plain := {key: field for key, field in fields.items() if _has_option(field.type)}:
         yield "settings", plain
     for key, field in fields.items():
-        model = _model(field)
-        if model is not None:
-            title = (field.title or key).lower()
-            for name, inner in _groups(model, set()):
+        if field.type.model is not None:
+            title = field.title.lower()
+            for name, inner in _groups(field.type.model, set()):
                 yield (
                     title if name == "settings" else f"{title}, {name}",
                     {f"{key}.{part}": item for part, item in inner.items()},
                 )
 
 
-def _positional(key: str, field: FieldInfo) -> dict[str, Any]:
+def _positional(key: str, field: SettingsField) -> dict[str, Any]:
     options = _option(field)
     options["metavar"] = key.upper()
     options["nargs"] = "*" if options.get("nargs") == "+" else "?"
     return options
 
 
-def _option(field: FieldInfo) -> dict[str, Any]:
-    kind = _without_none(field.annotation)
-    options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field)}
-    if kind is bool:
-        return {**options, "action": argparse.BooleanOptionalAction}
-    options["metavar"] = _metavar(kind)
-    if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
-        options |= {"nargs": len(get_args(kind)), "metavar": tuple(_metavar(item) for item in get_args(kind))}
-    elif get_origin(kind) in (tuple, list, frozenset):
-        options["nargs"] = "+"
-    elif kind == _NAMES:
-        options |= {"nargs": "+", "metavar": "NAME[=NEW]", "action": _Names}
-    elif (choices := _choices(kind)) is not None:
-        options |= {"choices": choices, "metavar": "{" + ",".join(choices) + "}"}
+def _option(field: SettingsField) -> dict[str, Any]:
+    options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field), "metavar": _metavar(field.type)}
+    match field.type.kind:
+        case FieldKind.YES_NO:
+            del options["metavar"]
+            options["action"] = argparse.BooleanOptionalAction
+        case FieldKind.TUPLE:
+            parts = field.type.parts
+            options |= {"nargs": len(parts), "metavar": tuple(_metavar(part) for part in parts)}
+        case FieldKind.LIST:
+            options["nargs"] = "+"
+        case FieldKind.MAPPING:
+            options |= {"nargs": "+", "metavar": "NAME[=NEW]", "action": _Names}
+        case FieldKind.CHOICE:
+            choices = [_written(choice) for choice in field.type.choices]
+            options |= {"choices": choices, "metavar": "{" + ",".join(choices) + "}"}
     return options
 
 
-def _help(field: FieldInfo) -> str:
-    text = field.description or field.title or ""
-    notes = [_BOUNDS[name].format(bound) for name, bound in _bounds(field)]
-    default = field.get_default(call_default_factory=True)
-    if default is not PydanticUndefined and default not in (None, "", (), {}):
-        notes.append(f"default: {_written(default)}")
+def _help(field: SettingsField) -> str:
+    unit = f" {field.unit}" if field.unit else ""
+    limits = ((field.type.low, "at least", "above"), (field.type.high, "at most", "below"))
+    notes = [f"{reached if one.inclusive else not_} {one.value}{unit}" for one, reached, not_ in limits if one]
+    if field.default not in (None, "", (), {}):
+        notes.append(f"default: {_written(field.default)}{unit}")
+    text = field.description or field.title
     return (f"{text} ({'; '.join(notes)})" if notes else text).replace("%", "%%")
-
-
-def _bounds(field: FieldInfo) -> list[tuple[str, Any]]:
-    return [(name, getattr(item, name)) for item in field.metadata for name in _BOUNDS if hasattr(item, name)]
 
 
 def _written(value: Any) -> str:
@@ -147,33 +140,14 @@ def _written(value: Any) -> str:
     return str(value.value if isinstance(value, Enum) else value)
 
 
-def _metavar(kind: Any) -> str:
-    inner = [item for item in get_args(kind) if item is not Ellipsis]
-    return _METAVARS.get(kind) or (_metavar(_without_none(inner[0])) if inner else "TEXT")
+def _metavar(kind: FieldType) -> str:
+    if kind.parts and kind.kind is not FieldKind.UNION:
+        return _metavar(kind.parts[0])
+    return _METAVARS.get(kind.kind, "TEXT")
 
 
-def _choices(kind: Any) -> list[str] | None:
-    if get_origin(kind) is Literal:
-        return [str(item) for item in get_args(kind)]
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return [str(item.value) for item in kind]
-    return None
-
-
-def _model(field: FieldInfo) -> type[Settings] | None:
-    kind = _without_none(field.annotation)
-    return kind if isinstance(kind, type) and issubclass(kind, Settings) else None
-
-
-def _is_mapping(field: FieldInfo) -> bool:
-    kind = _without_none(field.annotation)
-    if kind == _NAMES:
-        return False
-    return kind is Any or (isinstance(origin := get_origin(kind), type) and issubclass(origin, Mapping))
-
-
-def _without_none(kind: Any) -> Any:
-    if get_origin(kind) in (Union, types.UnionType):
-        kinds = [item for item in get_args(kind) if item is not type(None)]
-        return kinds[0] if len(kinds) == 1 else kind
-    return kind
+def _has_option(kind: FieldType) -> bool:
+    """Whether one option can hold it: no nested settings, and of mappings those of names only."""
+    if kind.kind is FieldKind.MAPPING:
+        return [part.kind for part in kind.parts] == [FieldKind.TEXT, FieldKind.TEXT]
+    return kind.kind not in (FieldKind.MODEL, FieldKind.ANY)

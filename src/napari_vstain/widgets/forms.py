@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from enum import Enum
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -19,9 +17,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_vstain.core.fields import Bound, FieldKind, SettingsField, fields_of
 from napari_vstain.widgets.style import mark_wrong, shrinkable
 
-_LIMIT = 2**31 - 1
+_DECIMALS = 4
+_MOST = {FieldKind.INTEGER: 2**31 - 1, FieldKind.NUMBER: 1e9}
 
 
 class SettingsForm(QWidget):
@@ -35,7 +35,8 @@ class SettingsForm(QWidget):
     def __init__(self, model: type[BaseModel], fields: Sequence[str]) -> None:
         super().__init__()
         self._model = model
-        self.editors = {name: Editor(model.model_fields[name], name) for name in fields}
+        known = fields_of(model)
+        self.editors = {name: Editor(known[name]) for name in fields}
         self.problems: dict[str, str] = {}
         rows = QFormLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
@@ -70,11 +71,9 @@ class SettingsForm(QWidget):
 class Editor:
     """One field: the widget that fits its type, and its value in Python's terms."""
 
-    def __init__(self, field: FieldInfo, name: str) -> None:
-        self.title = field.title or name.replace("_", " ").capitalize()
-        self.default = field.get_default(call_default_factory=True)
-        self._tip = field.description or ""
-        self._kind, self._optional = _plain_type(field.annotation)
+    def __init__(self, field: SettingsField) -> None:
+        self.title, self.default = field.title, field.default
+        self._tip, self._optional = field.description, field.type.optional
         self.widget = self._make(field)
         self.set_value(self.default)
         self.mark("")
@@ -116,61 +115,41 @@ class Editor:
                 getattr(widget, signal).connect(lambda *_: slot())
                 return
 
-    def _make(self, field: FieldInfo) -> Any:
-        if self._kind is bool:
-            return QCheckBox()
-        if choices := _choices(self._kind):
-            return _combo(choices)
-        if self._kind is int:
-            return _number(QSpinBox(), field, self._optional, step=1)
-        if self._kind is float:
-            return _number(QDoubleSpinBox(), field, self._optional, step=0.1)
+    def _make(self, field: SettingsField) -> Any:
+        match field.type.kind:
+            case FieldKind.YES_NO:
+                return QCheckBox()
+            case FieldKind.CHOICE:
+                return _combo(field.type.choices)
+            case FieldKind.INTEGER:
+                return _number(QSpinBox(), field, smallest=1, step=1)
+            case FieldKind.NUMBER:
+                return _number(QDoubleSpinBox(), field, smallest=10**-_DECIMALS, step=0.1)
         return shrinkable(QLineEdit())
 
 
-def _plain_type(annotation: Any) -> tuple[Any, bool]:
-    """Return ``(type, optional)``, None taken out of a union."""
-    if get_origin(annotation) in (Union, UnionType):
-        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
-        return kinds[0], len(kinds) < len(get_args(annotation))
-    return annotation, False
-
-
-def _choices(kind: Any) -> list[Any]:
-    if get_origin(kind) is Literal:
-        return list(get_args(kind))
-    return list(kind) if isinstance(kind, type) and issubclass(kind, Enum) else []
-
-
-def _combo(choices: list[Any]) -> QComboBox:
+def _combo(choices: Sequence[Any]) -> QComboBox:
     combo = QComboBox()
     for choice in choices:
         combo.addItem(str(choice.value if isinstance(choice, Enum) else choice), choice)
     return combo
 
 
-def _number(box: Any, field: FieldInfo, optional: bool, step: float) -> Any:
-    low, high = _bounds(field, step)
+def _number(box: Any, field: SettingsField, smallest: float, step: float) -> Any:
+    """Fit a box to the field's bounds; one that must not be reached is `smallest` away."""
+    low, high = field.type.low or Bound(0, True), field.type.high or Bound(_MOST[field.type.kind], True)
+    least = low.value if low.inclusive else low.value + smallest
+    most = high.value if high.inclusive else high.value - smallest
     if isinstance(box, QDoubleSpinBox):
-        step = 0.001 if high <= 1 else step
-        box.setDecimals(4)
+        step = 0.001 if most <= 1 else step
+        box.setDecimals(_DECIMALS)
         box.setSingleStep(step)
-    box.setRange(low - step if optional else low, high)
-    if optional:
+    box.setRange(least - step if field.type.optional else least, most)
+    if field.type.optional:
         box.setSpecialValueText("automatic")
-    unit = (field.json_schema_extra or {}).get("unit") if isinstance(field.json_schema_extra, dict) else None
-    box.setSuffix(f" {unit}" if unit else "")
+    box.setSuffix(f" {field.unit}" if field.unit else "")
     box.setKeyboardTracking(False)
     return box
-
-
-def _bounds(field: FieldInfo, step: float) -> tuple[Any, Any]:
-    low: Any = 0
-    high: Any = _LIMIT if step == 1 else 1e9
-    for rule in field.metadata:
-        low = getattr(rule, "ge", getattr(rule, "gt", low))
-        high = getattr(rule, "le", getattr(rule, "lt", high))
-    return low, high
 
 
 def _problems(model: type[BaseModel], values: dict[str, Any]) -> dict[str, str]:

@@ -48,18 +48,23 @@ class ImportSettings(Settings):
         "are left out. All channels, as the files write them, when empty.",
     )
     spacing_um: tuple[float, float, float] | None = Field(
-        None, title="Voxel size", description="Size of a voxel, (Z, Y, X), in µm; read from the files when not given."
+        None,
+        title="Voxel size",
+        description="Size of a voxel, (Z, Y, X), in µm; read from the files when not given.",
+        json_schema_extra={"unit": "µm"},
     )
     axes: str = Field(
         "",
         title="Axes",
         description="What the files' axes are, slowest first, of T, C, Z, Y and X, where they do not say it or say it "
         "wrongly: TYX for a movie. Axes of size 1 may be left out. As the files say when empty.",
+        json_schema_extra={"level": "advanced"},
     )
     grey_channels: bool = Field(
         False,
         title="Grey channels",
         description="Take what the files call red, green and blue for channels of grey values, not for a picture.",
+        json_schema_extra={"level": "advanced"},
     )
     register_to: str = Field(
         "",
@@ -68,11 +73,21 @@ class ImportSettings(Settings):
         "positions are cropped alike. No registration when empty.",
     )
     register_limit_px: int = Field(
-        16, ge=1, le=256, title="Largest shift", description="How far channels may lie apart, in pixels."
+        16,
+        ge=1,
+        le=256,
+        title="Largest shift",
+        description="How far channels may lie apart, in pixels.",
+        json_schema_extra={"unit": "px", "level": "advanced"},
     )
-    version: Literal["0.4", "0.5"] = Field("0.5", title="OME-NGFF version", description="Version of the format.")
+    version: Literal["0.4", "0.5"] = Field(
+        "0.5", title="OME-NGFF version", description="Version of the format.", json_schema_extra={"level": "advanced"}
+    )
     strict: bool = Field(
-        False, title="Strict", description="Refuse to go on when a position cannot be used, instead of leaving it out."
+        False,
+        title="Strict",
+        description="Refuse to go on when a position cannot be used, instead of leaving it out.",
+        json_schema_extra={"level": "advanced"},
     )
 
     @field_validator("axes")

@@ -34,9 +34,17 @@ class ExportSettings(Settings):
         "",
         title="Dataset",
         description="Name in the workspace, or path, of images to check the file on; the training's when empty.",
+        json_schema_extra={"level": "advanced"},
     )
     licence: str = Field("", title="Licence", description="Under which the model may be used, for its card.")
-    opset: int = Field(18, ge=18, le=23, title="Opset", description="Version of the ONNX operators.")
+    opset: int = Field(
+        18,
+        ge=18,
+        le=23,
+        title="Opset",
+        description="Version of the ONNX operators.",
+        json_schema_extra={"level": "advanced"},
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ class EvaluateSettings(Settings):
         None,
         title="Model",
         description="The checkpoint or ONNX file that predicted, when it is no run of the experiment.",
+        json_schema_extra={"level": "advanced"},
     )
     dataset: str = Field(
         "",
@@ -31,9 +32,14 @@ class EvaluateSettings(Settings):
         False,
         title="Strict",
         description="Refuse when a position cannot be evaluated, in place of naming it and going on with the others.",
+        json_schema_extra={"level": "advanced"},
     )
     levels: tuple[Literal["slice", "volume"], ...] = Field(
-        ("slice", "volume"), min_length=1, title="Levels", description="What one row of the table is computed on."
+        ("slice", "volume"),
+        min_length=1,
+        title="Levels",
+        description="What one row of the table is computed on.",
+        json_schema_extra={"level": "advanced"},
     )
     masks: tuple[Literal["whole", "foreground"], ...] = Field(
         ("whole",),
@@ -42,13 +48,24 @@ class EvaluateSettings(Settings):
         description="Which pixels count: all, or those of the target above its Otsu threshold.",
     )
     baseline: bool = Field(
-        True, title="Trivial baseline", description="Also fit and evaluate what any model must beat."
+        True,
+        title="Trivial baseline",
+        description="Also fit and evaluate what any model must beat.",
+        json_schema_extra={"level": "advanced"},
     )
     baseline_planes: int = Field(
         256,
         ge=1,
         title="Baseline slices",
         description="Slices of the training positions that the baseline is fitted to, spread evenly; all if fewer.",
+        json_schema_extra={"level": "advanced"},
     )
-    metrics: Definitions = Field(Definitions(), title="Metrics", description="Which definitions are meant.")
-    threads: int | None = Field(None, ge=1, title="Threads", description="CPU threads; all when empty.")
+    metrics: Definitions = Field(
+        Definitions(),
+        title="Metrics",
+        description="Which definitions are meant.",
+        json_schema_extra={"level": "advanced"},
+    )
+    threads: int | None = Field(
+        None, ge=1, title="Threads", description="CPU threads; all when empty.", json_schema_extra={"level": "advanced"}
+    )

@@ -46,20 +46,26 @@ class PreprocessSettings(Settings):
         le=1024,
         title="Grid spacing",
         description="Intensities are sampled every so many pixels along Y and X.",
+        json_schema_extra={"unit": "px", "level": "advanced"},
     )
     otsu: bool = Field(
-        True, title="Otsu threshold", description="Also find the threshold between dark and bright of each position."
+        True,
+        title="Otsu threshold",
+        description="Also find the threshold between dark and bright of each position.",
+        json_schema_extra={"level": "advanced"},
     )
     untouched: bool = Field(
         False,
         title="Keep untouched",
         description="Never write the dataset itself, now and later: statistics and notes on it are kept in the "
         "workspace, as they are of any dataset outside of it.",
+        json_schema_extra={"level": "advanced"},
     )
     strict: bool = Field(
         False,
         title="Strict",
         description="Refuse when a position cannot be used, in place of naming it and going on with the others.",
+        json_schema_extra={"level": "advanced"},
     )
 
 

@@ -24,33 +24,64 @@ class TrainSettings(Settings):
 
     experiment: str = Field(title="Experiment", description="The folder under models/ that the run goes to.")
     threads: int | None = Field(
-        None, ge=1, title="CPU threads", description="Cores that the network may use; all of them when empty."
+        None,
+        ge=1,
+        title="CPU threads",
+        description="Cores that the network may use; all of them when empty.",
+        json_schema_extra={"level": "advanced"},
     )
     seed_everything: int | bool = Field(
-        0, title="Seed", description="The same seed gives the same first weights and patches."
+        0,
+        title="Seed",
+        description="The same seed gives the same first weights and patches.",
+        json_schema_extra={"level": "advanced"},
     )
     trainer: dict[str, Any] = Field(
-        default_factory=dict, title="Trainer", description="Arguments of Lightning's Trainer: max_epochs, precision, …"
+        default_factory=dict,
+        title="Trainer",
+        description="Arguments of Lightning's Trainer: max_epochs, precision, …",
+        json_schema_extra={"level": "hidden"},
     )
-    model: dict[str, Any] = Field(title="Model", description="The LightningModule: its class_path and init_args.")
-    data: dict[str, Any] = Field(title="Data", description="The LightningDataModule: its class_path and init_args.")
+    model: dict[str, Any] = Field(
+        title="Model",
+        description="The LightningModule: its class_path and init_args.",
+        json_schema_extra={"level": "hidden"},
+    )
+    data: dict[str, Any] = Field(
+        title="Data",
+        description="The LightningDataModule: its class_path and init_args.",
+        json_schema_extra={"level": "hidden"},
+    )
     strict: bool = Field(
-        False, title="Strict", description="Refuse a position that cannot be used, instead of leaving it out."
+        False,
+        title="Strict",
+        description="Refuse a position that cannot be used, instead of leaving it out.",
+        json_schema_extra={"level": "advanced"},
     )
     monitor: str = Field(
         "",
         title="Monitor",
         description="The scalar that chooses the epoch to predict with, as it is called in the log: loss/validate, "
         "pearson/<target>, …; when empty the validation loss, or without validation the training loss.",
+        json_schema_extra={"level": "advanced"},
     )
     mode: Literal["min", "max"] = Field(
-        "min", title="Mode", description="Whether the least or the most of what is monitored is the best."
+        "min",
+        title="Mode",
+        description="Whether the least or the most of what is monitored is the best.",
+        json_schema_extra={"level": "advanced"},
     )
     ckpt_path: str | None = Field(
-        None, title="Resume from", description="A checkpoint of an earlier run to go on from, weights and optimizer."
+        None,
+        title="Resume from",
+        description="A checkpoint of an earlier run to go on from, weights and optimizer.",
+        json_schema_extra={"level": "hidden"},
     )
     resume: str = Field(
-        "", title="Resume", description="Run of the experiment to go on with, from where it was stopped or killed."
+        "",
+        title="Resume",
+        description="Run of the experiment to go on with, from where it was stopped or killed.",
+        json_schema_extra={"level": "hidden"},
     )
 
     @field_validator("trainer", "model", "data", mode="before")

@@ -35,7 +35,10 @@ class ModelNotes(Settings):
         {}, title="Statistics", description="By channel: of the data that the model was trained on."
     )
     spacing_um: tuple[float | None, float, float] | None = Field(
-        None, title="Voxel size", description="Z, Y, X that the ONNX file was trained for, in micrometres."
+        None,
+        title="Voxel size",
+        description="Z, Y, X that the ONNX file was trained for, in micrometres.",
+        json_schema_extra={"unit": "µm"},
     )
 
     def absolute(self) -> Self:
