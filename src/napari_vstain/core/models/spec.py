@@ -1,5 +1,6 @@
 """What a model says of itself: all that a checkpoint, an ONNX file, a dock and a model card exchange."""
 
+import json
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path
@@ -275,8 +276,11 @@ def parse_spec(text: str, field: str, path: Path) -> ModelSpec:
     Raises
     ------
     ModelError
-        When it is none, or says what no model can mean.
+        When it is none, was written by a version that came later than this one, or says what no model can mean.
     """
+    if (version := _version_of(text)) > _SCHEMA_VERSION:
+        rule = f"was written by a newer napari-vstain: its schema version is {version}, this one reads up to"
+        raise ModelError(field, path, f"{rule} {_SCHEMA_VERSION}", "update napari-vstain")
     try:
         return ModelSpec.model_validate_json(text)
     except ValidationError as error:
@@ -285,3 +289,13 @@ def parse_spec(text: str, field: str, path: Path) -> ModelSpec:
         reason = f"{where}: {problem['msg']}" if where else problem["msg"].removeprefix("Value error, ")
         rule = f"describes itself in a way that this version does not understand ({plainly(reason)})"
         raise ModelError(field, path, rule, "update napari-vstain, or make the model again") from error
+
+
+def _version_of(text: str) -> int:
+    """Return the schema version that a text names, before the rest is held against this one's; 0 for none."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):  # whatever else it is, it is refused where all of it is read
+        return 0
+    version = said.get("schema_version") if isinstance(said, dict) else None
+    return version if type(version) is int else 0
