@@ -196,7 +196,13 @@ def test_the_calibration_survives_json_and_is_small(spec):
     assert ModelSpec.model_validate_json(spec.model_dump_json()).novelty == json.loads(text)
 
 
-@pytest.mark.parametrize("known", [{}, {"version": 2, "channels": {"Phase": {}}}, {"version": 99}])
+def test_a_record_of_the_version_before_judges_all_but_polarity(spec):
+    before = spec.model_copy(update={"novelty": {**spec.novelty, "version": 2}})
+    assert not flagged(before, cells(77)) and not flagged(before, 3000 - cells(77))
+    assert flagged(before, gaussian_filter(cells(77), (0, 3, 3)))
+
+
+@pytest.mark.parametrize("known", [{}, {"version": 1, "channels": {"Phase": {}}}, {"version": 99}])
 def test_a_model_that_cannot_judge_says_so(spec, known):
     (sentence,) = check_input(spec.model_copy(update={"novelty": known}), np.zeros((1, 9, 9)))
     assert "cannot be judged" in sentence

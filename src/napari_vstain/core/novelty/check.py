@@ -14,6 +14,8 @@ from napari_vstain.core.novelty.features import Features, Patch, features_of
 from napari_vstain.core.novelty.voxel_size import voxels_apart
 
 VERSION = 3
+_READ = (2, VERSION)
+"""Versions that can be compared with; of 2 without polarity, which meant something else."""
 FALSE_ALARM = 0.01
 """How often a position like those of the training may be flagged, at most."""
 _HOT = 1.5
@@ -102,7 +104,7 @@ def check_times(
 def cannot_judge(spec: ModelSpec) -> str:
     """Return why a model cannot say whether an input is like its training data, in a sentence; nothing when it can."""
     version = spec.novelty.get("version")
-    if version == VERSION and spec.novelty.get("channels"):
+    if version in _READ and spec.novelty.get("channels"):
         return ""
     why = "it keeps no record of them" if version is None else "its record of them is of another version"
     return f"Whether the images are like those that the model was trained on cannot be judged: {why}."
@@ -123,12 +125,13 @@ def novelty(spec: ModelSpec, image: Any, t: int = 0) -> list[Novelty]:
 
 def check_calibration(spec: ModelSpec) -> None:
     """Raise ModelError when what a model knows of its training images cannot be compared with."""
-    if spec.novelty.get("version", VERSION) != VERSION:
+    version = spec.novelty.get("version", VERSION)
+    if version not in _READ:
         return
     rule = "holds what it knows of its training images in a way that cannot be read"
     with reading("model", spec.name or None, rule, "train it again, or choose another model", kind=ModelError):
         for known in dict(spec.novelty.get("channels", {})).values():
-            made = Distribution.parse(known)
+            made = Distribution.parse(known, version)
             numbers = [*made.whole, *made.patch, *made.limits.values(), [known["std"], known["gain"], made.patches]]
             if not np.isfinite(np.concatenate([np.asarray(part, np.float64) for part in numbers])).all():
                 raise ValueError("its numbers are not finite")
@@ -137,7 +140,7 @@ def check_calibration(spec: ModelSpec) -> None:
 def _compared(channel: str, features: Features | None, known: Mapping[str, Any], spec: ModelSpec) -> Novelty:
     if features is None:
         return Novelty(channel, float("inf"), "it is the same value nearly everywhere")
-    found = Distribution.parse(known).furthest(features)
+    found = Distribution.parse(known, spec.novelty["version"]).furthest(features)
     if spec.source_normalization.level == "dataset" and channel in spec.statistics:
         reason = _brightness(features, spec.statistics[channel], known)
         if reason:

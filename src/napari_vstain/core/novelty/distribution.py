@@ -77,14 +77,17 @@ class Distribution:
         return cls(whole, patch, patches, limits)
 
     @classmethod
-    def parse(cls, known: Mapping[str, Any]) -> "Distribution":
-        """Return what `dump` made."""
+    def parse(cls, known: Mapping[str, Any], version: int) -> "Distribution":
+        """Return what `dump` made; of version 2 without polarity, which meant something else then."""
         mean, variance, patch_mean, patch_variance = (np.array(row, np.float64) for row in known["features"])
         if any(row.shape != (N_FEATURES,) for row in (mean, variance, patch_mean, patch_variance)):
             raise ValueError(f"needs {N_FEATURES} features")
         limits = {group: tuple(map(float, known["limits"][group])) for group in GROUPS}
         if any(len(limit) != 4 for limit in limits.values()):
             raise ValueError("needs four limits a group")
+        if version < 3:
+            mean[GROUPS["polarity"]] = patch_mean[GROUPS["polarity"]] = 0
+            variance[GROUPS["polarity"]] = patch_variance[GROUPS["polarity"]] = _IGNORED
         return cls((mean, variance), (patch_mean, patch_variance), int(known["patches"]), limits)  # type: ignore[arg-type]
 
     def dump(self) -> dict[str, Any]:
