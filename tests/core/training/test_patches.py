@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from napari_vstain.core.data import create_plate, open_dataset
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.inference.normalize import Scaling
+from napari_vstain.core.training.patch_index import PatchIndex, Place, grid_places
 from napari_vstain.core.training.patch_loader import TrainingBatches, ValidationBatches, made_ahead
 from napari_vstain.core.training.patch_settings import PatchSettings
-from napari_vstain.core.training.patches import PatchReader, Place, Stack
+from napari_vstain.core.training.patches import PatchReader
+from napari_vstain.core.training.random_places import RandomPlaces
+from napari_vstain.core.training.stacks import Stack
 from napari_vstain.core.training.tasks import one_task, parse_tasks
 from napari_vstain.core.training.tensors import to_batch
 
@@ -43,7 +46,7 @@ def test_a_patch_from_memory_is_the_patch_from_disk_and_the_reflected_image(data
     on_disk, in_memory = (_reader(dataset, margin_px=margin, z_window=z_window) for _ in range(2))
     in_memory.fill_cache(10**9)
     assert all(stack.pixels is not None for stack in in_memory.stacks)
-    for place in on_disk.random_places(4, np.random.default_rng(seed)):
+    for place in RandomPlaces(on_disk).draw(4, np.random.default_rng(seed)):
         position, t = on_disk.stacks[place.stack].position, on_disk.stacks[place.stack].t
         whole = position.read(CHANNELS, t).astype(float)
         whole = (whole - [[[[100]]], [[[400]]]]) / [[[[10]]], [[[50]]]]
@@ -80,7 +83,7 @@ def test_only_the_light_of_the_sources_is_changed(dataset):
 def test_borders_are_seen_half_as_often_as_the_inside_and_not_hardly_ever(dataset):
     reader = _reader(dataset, detail=0)
     seen = np.zeros((40, 56))
-    for place in reader.random_places(20000, np.random.default_rng(0)):
+    for place in RandomPlaces(reader).draw(20000, np.random.default_rng(0)):
         seen[place.y : place.y + 16, place.x : place.x + 16] += 1
     inside = seen[16:-16, 16:-16].mean()
     assert seen[0, 0] > 0.25 * inside
@@ -91,15 +94,15 @@ def test_borders_are_seen_half_as_often_as_the_inside_and_not_hardly_ever(datase
 def test_the_grid_sees_every_pixel_once_in_the_middle_of_its_patches(dataset):
     reader = _reader(dataset, size_px=12, margin_px=2)
     seen = np.zeros((len(reader.stacks), 3, 40, 56), int)
-    for place in reader.grid_places(10**6):
+    for place in grid_places(reader.stacks, reader.settings, 10**6):
         seen[place.stack, place.z, place.y + 2 : place.y + 10, place.x + 2 : place.x + 10] += 1
     assert seen.min() == seen.max() == 1
-    assert len(reader.grid_places(5)) == 5
+    assert len(grid_places(reader.stacks, reader.settings, 5)) == 5
 
 
 def test_random_places_reach_every_stack_and_every_corner(dataset):
     reader = _reader(dataset, margin_px=4)
-    places = reader.random_places(4000, np.random.default_rng(0))
+    places = RandomPlaces(reader).draw(4000, np.random.default_rng(0))
     assert {place.stack for place in places} == set(range(6))
     assert {place.z for place in places} == {0, 1, 2}
     assert (min(place.y for place in places), max(place.y for place in places)) == (-4, 40 + 4 - 16)
@@ -115,7 +118,7 @@ def test_patches_are_drawn_where_the_target_stands_out(tmp_path):
     for detail in (0.0, 0.5):
         reader = PatchReader(stacks, CHANNELS, PatchSettings(size_px=16, detail=detail, margin_px=2))
         reader.fill_cache(10**9)
-        places = reader.random_places(400, np.random.default_rng(0))
+        places = RandomPlaces(reader).draw(400, np.random.default_rng(0))
         patches = reader.batch(places)
         assert all(-2 <= place.y <= 128 + 2 - 16 and -2 <= place.x <= 128 + 2 - 16 for place in places)
         share[detail] = float((patches[:, 1].max((1, 2, 3)) > 0).mean())
@@ -149,11 +152,49 @@ def test_a_patch_that_does_not_fit_is_refused(dataset, values, message):
         _reader(dataset, **values)
 
 
+def test_places_can_be_asked_for_by_position_and_time(dataset):
+    reader = _reader(dataset)
+    reader.fill_cache(10**9)
+    index = RandomPlaces(reader)
+    drawn = index.where(position={KEYS[0], KEYS[2]}, t=1).draw(200, np.random.default_rng(0))
+    assert {place.stack for place in drawn} == {1, 5}
+    assert {place.stack for place in index.where(position=KEYS[1]).draw(200, np.random.default_rng(0))} == {2, 3}
+    assert index.where(t=(0, 1)).draw(50, np.random.default_rng(0)) == index.draw(50, np.random.default_rng(0))
+    with pytest.raises(SettingsError, match="in no image that is learned from"):
+        index.where(t=0).where(t=1)
+    with pytest.raises(SettingsError, match="ask for position or t"):
+        index.where(foreground=1)
+
+
+class HardPlaces(PatchIndex):
+    """A table of places, each as likely as it was hard: what somebody else may write."""
+
+    def __init__(self, places, hardness):
+        self.places, self.hardness = list(places), np.asarray(hardness, float)
+
+    def draw(self, count, random):
+        chosen = random.choice(len(self.places), count, p=self.hardness / self.hardness.sum())
+        return [self.places[index] for index in chosen]
+
+    def where(self, *, hardness):
+        kept = self.hardness >= hardness
+        return HardPlaces(np.array(self.places)[kept], self.hardness[kept])
+
+
+def test_another_index_decides_which_patches_are_learned_from(dataset):
+    reader = _reader(dataset, flip=False, rotate=False, brightness=0, contrast=0)
+    index = HardPlaces([Place(0, 0, 0, 0), Place(3, 1, 8, 9), Place(4, 2, 20, 30)], [0.1, 3, 0]).where(hardness=1)
+    for batch in TrainingBatches(reader, index, as_batch, 2, 0, lambda: 0):
+        for patch in batch.source.numpy():
+            np.testing.assert_array_equal(patch, reader.cut(Place(3, 1, 8, 9))[:1, 0])
+
+
 def test_the_same_seed_and_epoch_give_the_same_batches_and_others_do_not(dataset):
     reader = _reader(dataset)
+    index = RandomPlaces(reader)
 
     def epoch(seed, number):
-        return [batch.source.numpy() for batch in TrainingBatches(reader, as_batch, 3, seed, lambda: number)]
+        return [batch.source.numpy() for batch in TrainingBatches(reader, index, as_batch, 3, seed, lambda: number)]
 
     first = epoch(0, 0)
     np.testing.assert_array_equal(first, epoch(0, 0))

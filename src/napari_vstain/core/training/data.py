@@ -20,9 +20,11 @@ from napari_vstain.core.preprocessing.sampling import Values
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.training.patch_loader import TrainingBatches, ValidationBatches
 from napari_vstain.core.training.patch_settings import PatchSettings
-from napari_vstain.core.training.patches import PatchReader, Stack
+from napari_vstain.core.training.patches import PatchReader
+from napari_vstain.core.training.random_places import RandomPlaces
 from napari_vstain.core.training.selection import broken_positions, misfits, not_normalizable
 from napari_vstain.core.training.splits import propose_split
+from napari_vstain.core.training.stacks import Stack
 from napari_vstain.core.training.targets import Brightness, TargetNormalization, brightness, choose, typical
 from napari_vstain.core.training.tasks import one_task, parse_tasks
 from napari_vstain.core.training.tensors import Batch, to_batch
@@ -143,7 +145,8 @@ class PatchDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainingBatches:
         """Return the random batches of an epoch."""
         seed = self.seed + 1_000_003 * int(getattr(self.trainer, "global_rank", 0) or 0)
-        return TrainingBatches(self.training, self._to_batch, self.batches_per_epoch, seed, self._epoch, self._learned)
+        index, count = RandomPlaces(self.training), self.batches_per_epoch
+        return TrainingBatches(self.training, index, self._to_batch, count, seed, self._epoch, self._learned)
 
     def val_dataloader(self) -> ValidationBatches | list[Any]:
         """Return the fixed batches of the validation positions, or nothing."""

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from napari_vstain.core.arrays import Array
-from napari_vstain.core.training.patches import PatchReader, Place
+from napari_vstain.core.training.patch_index import PatchIndex, Place, grid_places
+from napari_vstain.core.training.patches import PatchReader
 from napari_vstain.core.training.tensors import Batch
 
 T = TypeVar("T")
@@ -19,6 +20,8 @@ class TrainingBatches:
 
     Parameters
     ----------
+    index : PatchIndex
+        Draws the places of each batch.
     to_batch : callable
         Of patches, (B, C, Z, Y, X).
     epoch : callable
@@ -30,13 +33,14 @@ class TrainingBatches:
     def __init__(
         self,
         reader: PatchReader,
+        index: PatchIndex,
         to_batch: Callable[[Array], Batch],
         count: int,
         seed: int,
         epoch: Callable[[], int],
         learned: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.reader, self.to_batch, self.count, self.seed = reader, to_batch, count, seed
+        self.reader, self.index, self.to_batch, self.count, self.seed = reader, index, to_batch, count, seed
         self.epoch, self.learned = epoch, learned
 
     def __len__(self) -> int:
@@ -50,7 +54,7 @@ class TrainingBatches:
 
     def _make(self, epoch: int, index: int) -> Batch:
         random = np.random.default_rng([self.seed, epoch, index])
-        places = self.reader.random_places(self.reader.settings.batch_size, random)
+        places = self.index.draw(self.reader.settings.batch_size, random)
         return self.to_batch(self.reader.batch(places, random))
 
 
@@ -59,7 +63,8 @@ class ValidationBatches:
 
     def __init__(self, reader: PatchReader, to_batch: Callable[[Array], Batch]) -> None:
         self.reader, self.to_batch = reader, to_batch
-        places, size = reader.grid_places(reader.settings.validation_patches), reader.settings.batch_size
+        settings = reader.settings
+        places, size = grid_places(reader.stacks, settings, settings.validation_patches), settings.batch_size
         self.places: list[list[Place]] = [places[start : start + size] for start in range(0, len(places), size)]
 
     def __len__(self) -> int:
