@@ -4,9 +4,10 @@ import argparse
 import difflib
 import logging
 import sys
-import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from napari_vstain.core.process_tweaks import quiet_for_good
 
 if TYPE_CHECKING:
     from napari_vstain.cli.verb import Verb
@@ -118,10 +119,8 @@ def _run(verb: "Verb", given: argparse.Namespace, parser: argparse.ArgumentParse
 
 
 def _quieten() -> None:
-    """Keep the warnings and notes of third parties off a terminal that shows progress, or one sentence."""
-    warnings.simplefilter("ignore")
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "torch.onnx", "onnxscript"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    """Keep the chatter of third parties off the terminal, and show what we log ourselves."""
+    quiet_for_good()
     logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what has no handler: tifffile's lines
     ours, said = logging.getLogger(__name__.split(".")[0]), logging.StreamHandler()
     said.setLevel(logging.WARNING)

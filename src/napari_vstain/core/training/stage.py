@@ -1,7 +1,5 @@
 """Train a network on a dataset: a run with its settings, logs and checkpoints, which can be run again."""
 
-import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
@@ -18,6 +16,7 @@ from napari_vstain.core.models.files.checkpoint import load_spec
 from napari_vstain.core.models.networks import allow_trained
 from napari_vstain.core.models.spec import Dimensions, ModelSpec
 from napari_vstain.core.owners import Owner
+from napari_vstain.core.process_tweaks import quiet_training
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.run_status import RunState, RunStatus, StatusWriter
 from napari_vstain.core.settings import save_config
@@ -34,7 +33,6 @@ from napari_vstain.core.training.training_family import Family
 from napari_vstain.core.workspace import Workspace
 
 _MOST = {"min": "lowest", "max": "highest"}
-_LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning")
 
 
 def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> TrainResult:
@@ -61,7 +59,7 @@ def run(settings: TrainSettings, workspace: Workspace, progress: Progress) -> Tr
     """
     experiment = workspace.experiment(settings.experiment)
     resumed = resumable(experiment, settings.resume) if settings.resume else None
-    with _quiet(), _threads(settings.threads):
+    with quiet_training(), _threads(settings.threads):
         progress.phase("Starting")
         settings = with_seed(settings)
         parts = build(settings)
@@ -188,38 +186,3 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning from talking while a training runs: what matters is reported, its advice is for programmers."""
-    known = list(warnings.filters)
-    for category, message in _ADVICE:
-        warnings.filterwarnings("ignore", message=message, category=category)
-    added = [each for each in warnings.filters if each not in known]
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-        for each in added:  # not catch_warnings: it would take back what another thread has set meanwhile
-            with suppress(ValueError):
-                warnings.filters.remove(each)  # type: ignore[attr-defined]
-
-
-_ADVICE: tuple[tuple[type[Warning], str], ...] = (
-    (UserWarning, r".*does not have many workers"),
-    (UserWarning, r"Experiment logs directory .* exists and is not empty"),
-    (UserWarning, r"Checkpoint directory .* exists and is not empty"),
-    (UserWarning, r"The number of training batches .* is smaller than the logging interval"),
-    (UserWarning, r"You defined a `validation_step` but have no `val_dataloader`"),
-    (UserWarning, r".*GPU available but not used"),
-    (UserWarning, r"The dirpath has changed from"),
-    (UserWarning, r"You're resuming from a checkpoint that ended before the epoch ended"),  # our batches go on there
-    (FutureWarning, r"`isinstance\(treespec, LeafSpec\)` is deprecated"),
-    (UserWarning, r".*Starting from v1.9.0, `tensorboardX`"),
-)

@@ -1,7 +1,6 @@
 """A checkpoint alone is enough to predict: it holds the weights and all that the model says of itself."""
 
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from napari_vstain.core.models.files.allowed import allowed_packages
 from napari_vstain.core.models.files.integrity import check_digest, check_network, check_numbers, check_tensors
 from napari_vstain.core.models.networks import build_network
 from napari_vstain.core.models.spec import ModelSpec, parse_spec
+from napari_vstain.core.process_tweaks import quiet_checkpoints
 
 KEY = "vstain"
 """Where a checkpoint keeps its `ModelSpec`, as JSON."""
@@ -103,10 +103,7 @@ def read_checkpoint(path: Path | str, lazily: bool = False) -> dict[str, Any]:
         raise ModelError("checkpoint", path, "is not there", "choose a file that ends in .ckpt")
     rule = "is no checkpoint, is damaged, or holds more than weights and plain values"
     remedy = "copy it again, or choose another model"
-    with (
-        reading("checkpoint", path, rule, remedy, kind=ModelError, because=False),
-        warnings.catch_warnings(action="ignore"),
-    ):
+    with reading("checkpoint", path, rule, remedy, kind=ModelError, because=False), quiet_checkpoints():
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily or None)
     if not isinstance(content, dict):
         raise ModelError("checkpoint", path, "holds no named values", "choose another model")

@@ -1,8 +1,6 @@
 """Trace a torch network to an ONNX graph whose batch and spatial axes are free; the graph holds nothing else."""
 
-import logging
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +10,7 @@ from torch import nn
 
 from napari_vstain.core.errors import ModelError
 from napari_vstain.core.models.spec import Dimensions, ModelSpec
+from napari_vstain.core.process_tweaks import quiet_export
 
 _SOURCE = "source"
 """The name of the graph's input."""
@@ -43,7 +42,7 @@ def trace(network: nn.Module, spec: ModelSpec, opset: int) -> Any:
     """
     tasks = tuple(output.task for output in spec.outputs)
     sample = torch.zeros(sample_shape(spec), device=_device(network))
-    with _inference_mode_of(network), _quiet(), torch.no_grad():
+    with _inference_mode_of(network), quiet_export(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 _InOrder(network, tasks),
@@ -97,20 +96,6 @@ def _inference_mode_of(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back what the exporter says of missing optional parts; its errors still come as exceptions."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
 
 
 def _why(error: Exception) -> tuple[str, str]:

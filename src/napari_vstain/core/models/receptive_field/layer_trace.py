@@ -5,10 +5,7 @@ layers, so that what its code decides by the size of an image is seen to be deci
 """
 
 import io
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from napari_vstain.core.models.receptive_field.graph_axis import AxisWalk
 from napari_vstain.core.models.receptive_field.graph_nodes import follow_axis
 from napari_vstain.core.models.receptive_field.graph_run import GraphRunner, Refused
 from napari_vstain.core.models.receptive_field.reach import LayerStep, radius_and_stride
+from napari_vstain.core.process_tweaks import no_prints, quiet_export
 from napari_vstain.core.progress import CancelToken
 
 _TRACING = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError, ImportError)
@@ -113,7 +111,7 @@ def _traced(network: nn.Module, shape: tuple[int, ...]) -> Any:
 
     content = io.BytesIO()
     try:
-        with _quiet(), torch.no_grad():
+        with quiet_export(), no_prints(), torch.no_grad():
             # The exporter that traces: it takes a second where the one that analyses the code takes a minute.
             torch.onnx.export(
                 _AsTuple(network), (torch.zeros(shape),), content, dynamo=False, input_names=[_SOURCE], opset_version=17
@@ -132,16 +130,3 @@ def _unnamed(walk: _Walk) -> list[LayerStep]:
         LayerStep(names[step.made], tuple(names[name] for name in step.read), step.layer, step.surplus)
         for step in walk.steps
     ]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)

@@ -1,6 +1,5 @@
 """A TIFF is opened as what it says it is, and whatever goes wrong in it is one sentence."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from napari_vstain.core.data.readers.tiff.ome import own_description
 from napari_vstain.core.data.readers.tiff.whole import check_directories, check_planes
 from napari_vstain.core.errors import DatasetError, DependencyError
 from napari_vstain.core.files import reading
+from napari_vstain.core.process_tweaks import quiet_tiff
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -31,7 +31,7 @@ def opened(path: Path, stated: Stated) -> "Iterator[list[TiffPageSeries]]":
     """
     from tifffile import TiffFile
 
-    with _quiet(), understood(path):
+    with quiet_tiff(), understood(path):
         with TiffFile(path) as file:
             if not file.pages:
                 raise DatasetError("file", path, "holds no image", _REMEDY)
@@ -68,18 +68,3 @@ def _images(file: "TiffFile", path: Path) -> "list[TiffPageSeries]":
         raise DatasetError("file", path, rule, "state its axes (`axes`), or export it again")
     images = [series for series in found if not series.keyframe.is_reduced]
     return images or found[:1]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what tifffile logs of a file off the terminal: what matters of it is in the sentence."""
-
-    def drop(record: logging.LogRecord) -> bool:
-        return False
-
-    log = logging.getLogger("tifffile")
-    log.addFilter(drop)
-    try:
-        yield
-    finally:
-        log.removeFilter(drop)
