@@ -19,7 +19,6 @@ from scipy.ndimage import gaussian_filter, zoom
 from _report import report, report_machine
 from napari_vstain.core.data import ImportSettings, open_dataset, run_import
 from napari_vstain.core.inference.loading import load_predictor
-from napari_vstain.core.models.split import Split
 from napari_vstain.core.novelty import novelty
 from napari_vstain.core.preprocessing import image_statistics
 from napari_vstain.core.progress import Progress
@@ -104,9 +103,9 @@ def measure(workspace: Workspace, experiment: str) -> None:
     """Score every test position, clean and corrupted, and report what the scores are worth."""
     predictor = load_predictor(workspace.experiment(experiment).run().checkpoint)
     spec = predictor.spec
-    dataset = open_dataset(workspace.find_dataset(str(spec.training["dataset"])), workspace)
+    dataset = open_dataset(workspace.find_dataset(spec.training.dataset), workspace)
     scores, drops, alarms = [], [], []
-    for key in Split.of(spec).test:
+    for key in spec.training.positions.test:
         position = dataset.position(key)
         image = position.read(spec.sources)[0, 0].astype(np.float32)
         target = position.read(spec.targets)[0, 0].astype(np.float32)

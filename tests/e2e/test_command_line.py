@@ -84,7 +84,7 @@ def test_the_run_has_a_checkpoint_that_says_what_it_is(study):
     spec = load_spec(study.experiment("first").run().checkpoint)
     assert spec.sources == ("phase",)
     assert spec.targets == ("stain",)
-    assert spec.training["positions"]["test"] == ["0/0/d"]
+    assert spec.training.positions.test == ("0/0/d",)
 
 
 def test_the_prediction_is_in_the_units_of_the_stain_where_the_position_is(study):

@@ -9,7 +9,6 @@ from pydantic import Field
 from napari_vstain.cli.options import chosen
 from napari_vstain.cli.terminal import Display, counted
 from napari_vstain.cli.verb import StageVerb, find_workspace
-from napari_vstain.core.models.split import Split
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings, load_config, resolve
 from napari_vstain.core.training import TrainResult, TrainSettings
@@ -159,7 +158,7 @@ def report(result: TrainResult, display: Display) -> None:
     display.note(f"{result.run.label}: {counted(result.epochs, 'epoch')}{reached}.")
     for sentence in result.remarks:
         display.note(sentence)
-    split = Split.of(result.spec)
+    split = result.spec.training.positions
     display.note(f"Positions: {split}.")
     for caution in split.cautions:
         display.note(f"Careful: {caution}")

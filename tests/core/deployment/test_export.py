@@ -23,6 +23,7 @@ from napari_vstain.core.models import Dimensions, ModelSpec, Normalization, Outp
 from napari_vstain.core.models.files.checkpoint import load_checkpoint, save_checkpoint
 from napari_vstain.core.models.files.onnx_file import read_spec, trace_network
 from napari_vstain.core.models.networks import build_network
+from napari_vstain.core.models.provenance import Training
 from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.preprocessing import image_statistics
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
@@ -198,7 +199,7 @@ def test_the_card_quotes_the_metrics_of_this_model(workspace):
     table = evaluate(EvaluateSettings(experiment="first"), workspace, Progress()).table
     settings = ExportSettings(experiment="first", run="version_0", name="again", licence="mine")
     result = run(settings, workspace, Progress())
-    assert ExportSettings.load(result.config) == settings.model_copy(update={"dataset": spec.training["dataset"]})
+    assert ExportSettings.load(result.config) == settings.model_copy(update={"dataset": spec.training.dataset})
     assert (result.onnx.name, result.config.name) == ("again.onnx", "again.yml")
     text = result.readme.read_text()
     for predictor in ("model", "baseline"):
@@ -236,7 +237,7 @@ def test_a_failed_export_leaves_the_former_one(workspace, monkeypatch):
 
 def test_without_its_training_data_a_model_is_checked_on_generated_pixels_and_it_is_said(workspace):
     network, spec = model()
-    trained(workspace, network, spec.model_copy(update={"training": {"dataset": "gone"}}))
+    trained(workspace, network, spec.model_copy(update={"training": Training(dataset="gone")}))
     result = export(workspace)
     assert len(result.differences) == 2 and "generated pixels only" in result.warnings[0]
     other = export(workspace, dataset=str(workspace.dataset("cells")))

@@ -15,6 +15,7 @@ from napari_vstain.core.errors import ChannelError, DatasetError, SettingsError,
 from napari_vstain.core.inference import PredictSettings, run
 from napari_vstain.core.inference.to_disk import position_store
 from napari_vstain.core.inference.to_disk.batch import PositionPredicted
+from napari_vstain.core.models.provenance import Training
 from napari_vstain.core.models.spec import OutputSpec
 from napari_vstain.core.progress import Cancelled, CancelToken, Progress
 
@@ -78,7 +79,7 @@ def test_datasets_of_equal_positions_keep_their_predictions_apart(workspace):
 
 def test_a_model_names_the_store_by_the_dataset_it_was_not_trained_on(workspace):
     trained_elsewhere = predictor_of()
-    trained_on = {"training": {"dataset": "2026_01_01_cells"}}
+    trained_on = {"training": Training(dataset="2026_01_01_cells")}
     trained_elsewhere.runner.spec = trained_elsewhere.spec.model_copy(update=trained_on)
     result = run(settings_of(positions=KEYS[:1]), workspace, Progress(), predictor=trained_elsewhere)
     assert result.store.name == f"predictions_{workspace.dataset('noise').stem}.zarr"

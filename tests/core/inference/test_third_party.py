@@ -112,7 +112,7 @@ def reach_of(path, halo, stride, side):
 def test_the_halo_of_a_graph_is_no_less_than_its_reach_and_tiles_equal_the_whole(tmp_path, plan, rest, seed):
     path = built(plan, positive=False, seed=seed).save(tmp_path / "graph.onnx")
     spec = third_party_spec(path, ["Phase"], ["Nuclei"])
-    assert spec.training["reach"] == "computed from the graph"
+    assert spec.training.reach == "computed from the graph"
     assert spec.tile_exact
     # The same layers with weights that let everything through show how far a change can be seen.
     open_to_all = built(plan, positive=True, seed=seed).save(tmp_path / "open.onnx")
@@ -258,7 +258,7 @@ def test_what_a_graph_does_not_tell_is_never_called_exact(tmp_path):
     for path in (endless(tmp_path / "loop.onnx", trips=2), grouped(tmp_path / "group.onnx")):
         spec = third_party_spec(path, ["Phase"], ["Nuclei"])
         assert not spec.tile_exact
-        assert "does not tell" in spec.training["reach"]
+        assert "does not tell" in spec.training.reach
 
 
 def test_a_loop_without_end_is_refused_in_time(tmp_path, monkeypatch):

@@ -1,13 +1,12 @@
 """Images of another kind are flagged, unseen ones of the training's kind are not, and the reason is said."""
 
-import json
-
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, zoom
 
 from napari_vstain.core.errors import DatasetError
 from napari_vstain.core.models import Dimensions, ModelSpec, Normalization, OutputSpec, Statistics
+from napari_vstain.core.models.calibration import Calibration
 from napari_vstain.core.novelty import calibrate, check_input, check_times, novelty
 
 
@@ -188,23 +187,23 @@ def test_another_voxel_size_is_said_with_both_numbers(spec, dimensions, spacing_
 
 
 def test_the_calibration_survives_json_and_is_small(spec):
-    text = json.dumps(spec.novelty)
-    assert len(text) < 20_000
-    again = spec.model_copy(update={"novelty": json.loads(text)})
+    assert len(spec.novelty.model_dump_json()) < 20_000
+    again = ModelSpec.model_validate_json(spec.model_dump_json())
+    assert again.novelty == spec.novelty
     image = cells(81)[None]
     assert novelty(again, image) == novelty(spec, image)
-    assert ModelSpec.model_validate_json(spec.model_dump_json()).novelty == json.loads(text)
 
 
 def test_a_record_of_the_version_before_judges_all_but_polarity(spec):
-    before = spec.model_copy(update={"novelty": {**spec.novelty, "version": 2}})
+    before = spec.model_copy(update={"novelty": spec.novelty.model_copy(update={"version": 2})})
     assert not flagged(before, cells(77)) and not flagged(before, 3000 - cells(77))
     assert flagged(before, gaussian_filter(cells(77), (0, 3, 3)))
 
 
 @pytest.mark.parametrize("known", [{}, {"version": 1, "channels": {"Phase": {}}}, {"version": 99}])
 def test_a_model_that_cannot_judge_says_so(spec, known):
-    (sentence,) = check_input(spec.model_copy(update={"novelty": known}), np.zeros((1, 9, 9)))
+    other = spec.model_copy(update={"novelty": Calibration.parse(known)})
+    (sentence,) = check_input(other, np.zeros((1, 9, 9)))
     assert "cannot be judged" in sentence
 
 

@@ -10,6 +10,7 @@ import torch
 
 from napari_vstain.core.errors import BusyError, ModelError, SettingsError, StorageError, VstainError, WorkspaceError
 from napari_vstain.core.models.files.checkpoint import load_checkpoint
+from napari_vstain.core.models.split import Split
 from napari_vstain.core.owners import Owner
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.run_status import RunState, RunStatus, read_status, write_status
@@ -154,10 +155,8 @@ def test_what_was_chosen_by_itself_is_saved_as_values(workspace):
     settings = changed(quick(train=(), validate=(), test=(), batches_per_epoch=None, epochs=1), "seed_everything", True)
     made = run(settings, workspace, Progress())
     saved = load_config(made.run.config)
-    positions = made.spec.training["positions"]
-    assert {part: saved["data"]["init_args"][part] for part in positions} == {
-        part: list(keys) for part, keys in positions.items()
-    }
+    parts = [tuple(saved["data"]["init_args"][part]) for part in ("train", "validate", "test")]
+    assert Split(*parts) == made.spec.training.positions
     assert saved["threads"] == torch.get_num_threads()
     assert type(saved["seed_everything"]) is int and saved["data"]["init_args"]["patches"]["batches_per_epoch"] == 8
     again = run(TrainSettings.load(made.run.config), workspace, Progress())

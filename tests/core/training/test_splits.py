@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from napari_vstain.core.errors import ChannelError, SettingsError
 from napari_vstain.core.models import ModelSpec, OutputSpec
+from napari_vstain.core.models.provenance import Training
 from napari_vstain.core.models.split import Split, well_of
 from napari_vstain.core.training.splits import propose_split, toggle_part
 
@@ -70,9 +71,9 @@ def test_the_model_says_its_own_split():
         outputs=(OutputSpec(channels=("Nuclei",)),),
         training={"positions": {"train": ["A/1/0"], "validate": ["A/1/0"], "test": ["A/2/0"]}},
     )
-    assert Split.of(spec) == Split(("A/1/0",), ("A/1/0",), ("A/2/0",))
-    assert Split.of(spec).parts == {"A/1/0": "train", "A/2/0": "test"}
-    assert Split.of(spec.model_copy(update={"training": {}})) == Split(())
+    assert spec.training.positions == Split(("A/1/0",), ("A/1/0",), ("A/2/0",))
+    assert spec.training.positions.parts == {"A/1/0": "train", "A/2/0": "test"}
+    assert Training().positions == Split(())
 
 
 def test_what_flatters_is_said():

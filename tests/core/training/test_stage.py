@@ -18,6 +18,7 @@ from napari_vstain.core.inference import load_predictor
 from napari_vstain.core.jobs import FinishReason, Job
 from napari_vstain.core.models.files.checkpoint import load_checkpoint
 from napari_vstain.core.models.files.onnx_file import export_onnx
+from napari_vstain.core.models.split import Split
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.settings import resolve
 from napari_vstain.core.training import TrainSettings, run
@@ -64,8 +65,8 @@ def test_a_run_has_its_settings_logs_checkpoints_and_describes_its_model(workspa
     assert (spec.name, spec.sources, spec.targets) == ("first/version_0", ("Phase",), ("Nuclei",))
     assert (spec.stride, spec.halo, spec.tile_exact, spec.spacing_um) == ((1, 2, 2), (0, 10, 10), True, (1, 0.5, 0.5))
     assert set(spec.statistics) == {"Phase", "Nuclei"}
-    assert spec.training["positions"] == {"train": [KEYS[0]], "validate": [KEYS[1]], "test": [KEYS[2]]}
-    assert spec.training["config"] == "training_config0.yml"
+    assert spec.training.positions == Split((KEYS[0],), (KEYS[1],), (KEYS[2],))
+    assert spec.training.config == "training_config0.yml"
     assert spec.versions["torch"] == torch.__version__
     batches = [item for item in listener.items if item.of_batch]
     epochs = [item for item in listener.items if not item.of_batch]
@@ -139,7 +140,7 @@ def test_a_stop_keeps_what_was_learned(workspace, monkeypatch, moment):
     assert kept.stopped
     assert kept.checkpoint == kept.run.checkpoint
     assert kept.epochs == 1
-    steps = load_checkpoint(kept.run.last)[0].training["steps"]
+    steps = load_checkpoint(kept.run.last)[0].training.steps
     assert steps == (5 if moment == "batch" else 6)
     assert len(validated) <= 1
 
@@ -152,7 +153,7 @@ def test_a_terminated_process_keeps_what_was_learned_and_does_not_look_finished(
     with pytest.raises(Cancelled) as stopped:
         run(quick(epochs=50), workspace, Listener(stop_when=terminate).progress)
     assert stopped.value.kept.epochs >= 1
-    assert load_checkpoint(stopped.value.kept.run.last)[0].training["steps"] >= 5
+    assert load_checkpoint(stopped.value.kept.run.last)[0].training.steps >= 5
 
 
 def test_a_stopped_run_goes_on_where_it_was(workspace):
@@ -176,7 +177,7 @@ def test_the_last_checkpoint_is_of_the_last_epoch_and_the_best_of_the_best(works
     monkeypatch.setattr(Objective, "forward", _judged(Objective.forward, losses))
     made = run(quick(epochs=3, batches_per_epoch=2), workspace, Progress())
     steps = {
-        name: load_checkpoint(made.run.checkpoints / name)[0].training["steps"] for name in ("best.ckpt", "last.ckpt")
+        name: load_checkpoint(made.run.checkpoints / name)[0].training.steps for name in ("best.ckpt", "last.ckpt")
     }
     assert steps == {"best.ckpt": 4, "last.ckpt": 6}
     longer = changed(quick(epochs=4, batches_per_epoch=2), "ckpt_path", str(made.run.checkpoints / "last.ckpt"))
@@ -240,7 +241,7 @@ def test_any_scalar_chooses_the_epoch(workspace):
     result = run(settings, workspace, listener.progress)
     epochs = [item for item in listener.items if not item.of_batch]
     best = max(epochs, key=lambda said: said.values["pearson/Nuclei"])
-    assert load_checkpoint(result.run.best)[0].training["steps"] == best.step
+    assert load_checkpoint(result.run.best)[0].training.steps == best.step
     assert "The epoch of the highest pearson/Nuclei is the model." in result.remarks
     assert (TrainSettings.load(result.run.config).monitor, TrainSettings.load(result.run.config).mode) == (
         "pearson/Nuclei",

@@ -127,7 +127,7 @@ def test_the_units_of_a_prediction_are_those_of_the_typical_position(uneven):
 def test_the_choice_is_saved_said_and_written_into_the_model(uneven):
     result = run(quick(epochs=1, train=list(KEYS[:2]), validate=[KEYS[2]], test=[]), uneven, Progress())
     assert "position by position" in result.notes[0] and "Nuclei" in result.notes[0]
-    assert result.spec.training["target_normalization"] == result.notes[0]
+    assert result.spec.training.target_normalization == result.notes[0]
     assert result.spec.target_normalization.level == "fov"
     saved = TrainSettings.load(result.run.config).data["init_args"]["target_normalization"]
     assert saved["level"] == "fov"
@@ -194,7 +194,7 @@ def test_positions_that_cannot_be_used_are_named_and_left_out(tmp_path):
         "B/1/2": "has pixels of type uint8, the others float32",
         "B/1/3": "is 8 x 8 px, smaller than a patch of 16 px",
     }
-    assert result.spec.training["positions"]["train"] == [KEYS[0]]
+    assert result.spec.training.positions.train == (KEYS[0],)
     assert result.remarks[-1].startswith("Careful: Used 3 of 7 positions: B/1/")
     with pytest.raises(DatasetError, match="position 'B/1/"):
         run(changed(settings, "strict", True), workspace, Progress())
@@ -210,7 +210,7 @@ def test_a_position_that_is_not_on_disk_is_named_and_left_out(workspace):
     shutil.rmtree(workspace.datasets / "2026_01_01_plate.zarr" / KEYS[1])
     result = run(quick(epochs=1, train=list(KEYS[:2]), validate=[KEYS[2]], test=[]), workspace, Progress())
     assert [one.position for one in result.left_out] == [KEYS[1]]
-    assert result.spec.training["positions"]["train"] == [KEYS[0]]
+    assert result.spec.training.positions.train == (KEYS[0],)
 
 
 def test_of_a_movie_by_time_points_only_the_dead_ones_are_left_out(tmp_path):

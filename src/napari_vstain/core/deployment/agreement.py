@@ -1,6 +1,6 @@
 """An exported file computes what the network computes: on two shapes it was not traced with, and on real pixels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +12,7 @@ from napari_vstain.core.data import Dataset, Position
 from napari_vstain.core.errors import DatasetError, ModelError
 from napari_vstain.core.inference.normalize import Scaling, source_scaling, target_scaling
 from napari_vstain.core.models import Dimensions, ModelSpec
+from napari_vstain.core.models.split import Split
 from napari_vstain.core.preprocessing import statistics_of
 from napari_vstain.core.tiling.padding import reflect_pad
 
@@ -80,7 +81,7 @@ def generated_samples(spec: ModelSpec) -> Iterator[Sample]:
         yield Sample(f"generated pixels, {' x '.join(map(str, pixels.shape))}", pixels, scaling)
 
 
-def real_sample(spec: ModelSpec, dataset: Dataset, positions: Mapping[str, list[str]]) -> Sample:
+def real_sample(spec: ModelSpec, dataset: Dataset, split: Split) -> Sample:
     """Return pixels of a position that was not trained on, if there is one; of its centre, and its own statistics.
 
     Raises
@@ -88,9 +89,7 @@ def real_sample(spec: ModelSpec, dataset: Dataset, positions: Mapping[str, list[
     DatasetError, ChannelError
         When the dataset has no such position, or lacks a source.
     """
-    keys = [
-        key for part in ("validate", "test", "train") for key in positions.get(part, ()) if key in dataset.positions
-    ]
+    keys = [key for key in (*split.validate, *split.test, *split.train) if key in dataset.positions]
     if not keys:
         raise DatasetError("dataset", dataset.name, "has none of the model's positions", "import it again")
     position = dataset.position(keys[0])

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from napari_vstain.core.deployment.agreement import LIMIT, Difference
 from napari_vstain.core.deployment.example import example
 from napari_vstain.core.models import Dimensions, ModelSpec, OutputKind
-from napari_vstain.core.models.split import Split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +15,6 @@ _KINDS = {
     Dimensions.WINDOW: "2.5D: {window} slices at once, sliding; the input `source` is float32 (B, C, {window}, Y, X)",
     Dimensions.THREE: "3D: all slices at once; the input `source` is float32 (B, C, Z, Y, X)",
 }
-_PARTS = {"train": "trained on", "validate": "validated on", "test": "kept for the test"}
 
 
 def model_card(
@@ -123,16 +121,12 @@ def _tiling(spec: ModelSpec) -> str:
 
 
 def _training(spec: ModelSpec) -> str:
-    known = {key: value for key, value in spec.training.items() if key != "positions"}
+    known = spec.training.model_dump(exclude={"positions"}, exclude_defaults=True)
     lines = [f"- {key.replace('_', ' ')}: {_short(value)}" for key, value in known.items()]
-    positions = spec.training.get("positions")
-    if isinstance(positions, Mapping):
-        lines += [
-            f"- {text} {len(positions[part])}: {_short(positions[part])}"
-            for part, text in _PARTS.items()
-            if positions.get(part)
-        ]
-        lines += [f"- careful: {caution}" for caution in Split.of(spec).cautions]
+    split = spec.training.positions
+    parts = {"trained on": split.train, "validated on": split.validate, "kept for the test": split.test}
+    lines += [f"- {text} {len(keys)}: {_short(keys)}" for text, keys in parts.items() if keys]
+    lines += [f"- careful: {caution}" for caution in split.cautions]
     return "\n".join(lines) or "Nothing is recorded."
 
 

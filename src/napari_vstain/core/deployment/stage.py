@@ -15,6 +15,7 @@ from napari_vstain.core.errors import VstainError
 from napari_vstain.core.experiments import Experiment, Run
 from napari_vstain.core.files import atomically, write_text
 from napari_vstain.core.models import ModelSpec
+from napari_vstain.core.models.split import Split
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import Settings
 from napari_vstain.core.workspace import Workspace, checked_name
@@ -88,7 +89,7 @@ def run(settings: ExportSettings, workspace: Workspace, progress: Progress) -> E
     readme, config = experiment.deployment / f"{name}.README", experiment.deployment / f"{name}.yml"
     progress.phase("Loading the model")
     spec, network = load_checkpoint(chosen.checkpoint)
-    trained_on = str(spec.training.get("dataset", ""))
+    trained_on = spec.training.dataset
     resolved = {"run": chosen.name, "name": name, "dataset": settings.dataset or trained_on}
     settings = settings.model_copy(update=resolved)
     samples, warnings = _samples(spec, settings, workspace)
@@ -122,9 +123,9 @@ def _samples(spec: ModelSpec, settings: ExportSettings, workspace: Workspace) ->
     samples = list(generated_samples(spec))
     try:
         dataset = open_dataset(workspace.find_dataset(settings.dataset), workspace)
-        own = settings.dataset == spec.training.get("dataset")
-        positions = spec.training.get("positions", {}) if own else {"train": list(dataset.positions)}
-        return [*samples, real_sample(spec, dataset, positions)], []
+        own = settings.dataset == spec.training.dataset
+        split = spec.training.positions if own else Split(tuple(dataset.positions))
+        return [*samples, real_sample(spec, dataset, split)], []
     except VstainError as error:
         return samples, [f"The file was compared on generated pixels only. {error}"]
 

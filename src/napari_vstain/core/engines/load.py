@@ -146,7 +146,7 @@ class _Loader:
             error = reduced_error(self._loaded(candidate, ""), exact, self.spec)
             reason = f"{reason}; {candidate.precision} is {error:.1e} (relative RMS) off float32"
         engine = self._loaded(candidate, reason)
-        if self._is_file and "measured" not in self.spec.training:  # what was trained or measured here has been run
+        if self._is_file:  # a network was run when it was trained, or loaded from its checkpoint
             check_outputs(engine, self.spec, self.token)
         return engine
 

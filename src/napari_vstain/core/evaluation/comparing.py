@@ -16,7 +16,7 @@ from napari_vstain.core.evaluation.families.family import Context, MetricFamily,
 from napari_vstain.core.evaluation.predicted_stores import SUFFIX, Predictions
 from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.evaluation.table import Row
-from napari_vstain.core.evaluation.trained_on import part_of, slices_of, trained_on
+from napari_vstain.core.evaluation.trained_on import slices_of, trained_on
 from napari_vstain.core.experiments import Experiment
 from napari_vstain.core.groundtruth import UNREVIEWED
 from napari_vstain.core.left_out import LeftOut, leaving_out
@@ -78,7 +78,7 @@ class Comparison:
             return
         try:
             training = open_dataset(workspace.find_dataset(trained_on(self.predictions)), workspace)
-            planes = slices_of(training, part_of(self.predictions, "train"), self.settings.baseline_planes)
+            planes = slices_of(training, self.predictions.spec.training.positions.train, self.settings.baseline_planes)
             progress.phase("Fitting the trivial baseline", len(planes), "slices")
             self.baseline = fit_baseline(self._pairs(training, planes, progress), self.settings.threads)
         except VstainError as error:

@@ -101,7 +101,7 @@ def find_predictions(
         raise DatasetError("experiment", experiment.name, "nothing is predicted yet", "run `vstain predict` first")
     for store in stores:
         for name, spec in candidates.items():
-            if _is_of(store, spec, _wanted(workspace, dataset or spec.training.get("dataset"))):
+            if _is_of(store, spec, _wanted(workspace, dataset or spec.training.dataset)):
                 return Predictions(name, spec, store)
     rule = f"{' and '.join(store.path.name for store in stores)} come from another model or are of another dataset"
     raise DatasetError("model", model or run or experiment.name, rule, "predict this dataset with it first")
@@ -116,9 +116,9 @@ def _stores(experiment: Experiment, run: Run | None) -> Iterator[Dataset]:
             yield open_predictions(path)
 
 
-def _wanted(workspace: Workspace, dataset: object) -> tuple[str, str] | None:
+def _wanted(workspace: Workspace, dataset: str) -> tuple[str, str] | None:
     """Return what a store calls a dataset, and the mark that this got when it was made; None if there is no telling."""
-    if not isinstance(dataset, str) or not dataset:
+    if not dataset:
         return None
     try:
         path = workspace.find_dataset(dataset)

@@ -1,6 +1,6 @@
 """What a model says of its training: the dataset, and the part that each position played."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,17 +18,10 @@ def trained_on(predictions: Predictions) -> str:
     DatasetError
         When the model does not say.
     """
-    dataset = predictions.spec.training.get("dataset")
-    if isinstance(dataset, str) and dataset:
+    if dataset := predictions.spec.training.dataset:
         return dataset
     rule = "does not say which dataset it was trained on"
     raise DatasetError("model", predictions.spec.name or predictions.run, rule, "name the dataset to evaluate on")
-
-
-def part_of(predictions: Predictions, part: str) -> tuple[str, ...]:
-    """Return the positions of one part of the training, ``train``, ``validate`` or ``test``."""
-    positions = predictions.spec.training.get("positions")
-    return tuple(positions.get(part, ())) if isinstance(positions, Mapping) else ()
 
 
 def parts_of(predictions: Predictions, dataset: Dataset, workspace: Workspace) -> dict[str, str]:
@@ -38,7 +31,7 @@ def parts_of(predictions: Predictions, dataset: Dataset, workspace: Workspace) -
             return {}
     except VstainError:
         return {}
-    return {key: part for part in ("test", "validate", "train") for key in part_of(predictions, part)}
+    return predictions.spec.training.positions.parts
 
 
 def slices_of(dataset: Dataset, keys: Sequence[str], most: int) -> list[tuple[str, int, int]]:

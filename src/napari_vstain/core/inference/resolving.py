@@ -173,7 +173,7 @@ def _home(settings: PredictSettings, workspace: Workspace) -> Experiment:
 
 def _is_another(model: ModelSpec, dataset: Dataset, experiment: Experiment, workspace: Workspace) -> bool:
     """Return True if a dataset is another than the experiment's own, whose stores bear no name of a dataset."""
-    owner = str(model.training.get("dataset") or next(iter(_datasets(experiment.predictions())), dataset.name))
+    owner = model.training.dataset or str(next(iter(_datasets(experiment.predictions())), dataset.name))
     with suppress(WorkspaceError):
         if workspace.find_dataset(owner).resolve() == dataset.path.resolve():
             return False

@@ -1,6 +1,6 @@
 """What a model says of itself: all that a checkpoint, an ONNX file, a dock and a model card exchange."""
 
-import json
+from collections.abc import Mapping
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path
@@ -12,10 +12,12 @@ from napari_vstain.core.arrays import ZYX
 from napari_vstain.core.errors import ChannelError, ModelError, NormalizationError
 from napari_vstain.core.files import plainly
 from napari_vstain.core.import_paths import stable_paths
+from napari_vstain.core.models.calibration import Calibration
 from napari_vstain.core.models.fingerprint import fingerprint_of
+from napari_vstain.core.models.migration import MODEL_SCHEMA, migrate
+from napari_vstain.core.models.provenance import Training
 from napari_vstain.core.settings import Settings
 
-_SCHEMA_VERSION = 1
 EPSILON = 1e-8
 """What VisCy adds to every divisor."""
 FAINTEST = 1e-30
@@ -151,7 +153,7 @@ OutputSpec = Head
 class ModelSpec(Settings):
     """All that a model says of itself. Lengths are (Z, Y, X); in 2D, Z counts one slice and no halo."""
 
-    schema_version: int = _SCHEMA_VERSION
+    schema_version: int = Field(MODEL_SCHEMA, ge=1, strict=True)
     name: str = ""
     """``<experiment>/<run>`` or a file's name: for people, never for finding anything."""
     weights: str = ""
@@ -186,11 +188,11 @@ class ModelSpec(Settings):
     position they are the typical position's, the median of each number: a prediction comes back in these units."""
     spacing_um: tuple[float | None, float, float] | None = None
     """Voxel size of the training data in micrometres; None when it was not known."""
-    novelty: dict[str, Any] = Field(default_factory=dict)
-    """What is known of how inputs may look: the calibrated score of `core.novelty`."""
+    novelty: Calibration = Calibration()
+    """What is known of how inputs may look: what `core.novelty` calibrated."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The network: ``{class_path, init_args}``; classes of ours by their paths in `napari_vstain.nn`."""
-    training: dict[str, Any] = Field(default_factory=dict)
+    training: Training = Training()
     """Where the model comes from: experiment, run, dataset, positions of each split, epochs, metrics."""
     versions: dict[str, str] = Field(default_factory=dict)
 
@@ -247,6 +249,11 @@ class ModelSpec(Settings):
             raise ValueError(f"a stride of {self.stride}, a halo of {self.halo} px or a window is beyond every network")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written_now(cls, values: Any) -> Any:
+        return migrate(values) if isinstance(values, Mapping) else values
+
     @field_validator("config", mode="before")
     @classmethod
     def _as_files_name_it(cls, value: Any) -> Any:
@@ -278,24 +285,13 @@ def parse_spec(text: str, field: str, path: Path) -> ModelSpec:
     ModelError
         When it is none, was written by a version that came later than this one, or says what no model can mean.
     """
-    if (version := _version_of(text)) > _SCHEMA_VERSION:
-        rule = f"was written by a newer napari-vstain: its schema version is {version}, this one reads up to"
-        raise ModelError(field, path, f"{rule} {_SCHEMA_VERSION}", "update napari-vstain")
     try:
         return ModelSpec.model_validate_json(text)
     except ValidationError as error:
         problem = error.errors()[0]
+        if isinstance(newer := problem.get("ctx", {}).get("error"), ModelError):
+            raise ModelError(field, path, newer.rule, newer.remedy) from error
         where = ".".join(map(str, problem["loc"]))
         reason = f"{where}: {problem['msg']}" if where else problem["msg"].removeprefix("Value error, ")
         rule = f"describes itself in a way that this version does not understand ({plainly(reason)})"
         raise ModelError(field, path, rule, "update napari-vstain, or make the model again") from error
-
-
-def _version_of(text: str) -> int:
-    """Return the schema version that a text names, before the rest is held against this one's; 0 for none."""
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):  # whatever else it is, it is refused where all of it is read
-        return 0
-    version = said.get("schema_version") if isinstance(said, dict) else None
-    return version if type(version) is int else 0

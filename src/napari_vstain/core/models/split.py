@@ -1,10 +1,9 @@
 """Which positions a model learned from, was chosen by, and is judged by: written in its ModelSpec, read from there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from napari_vstain.core.errors import ChannelError, SettingsError
-from napari_vstain.core.models.spec import ModelSpec
 
 PARTS = {"test": "test", "validate": "validation", "train": "training", "": "none of the training"}
 """What a part of a split is called for people, by what it is called in files; in the order of tables."""
@@ -17,14 +16,6 @@ class Split:
     train: tuple[str, ...]
     validate: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, spec: ModelSpec) -> "Split":
-        """Return the split of a model's training; empty when the model does not say."""
-        said = spec.training.get("positions")
-        named = said if isinstance(said, Mapping) else {}
-        train, validate, test = (tuple(map(str, named.get(part) or ())) for part in ("train", "validate", "test"))
-        return cls(train, validate, test)
 
     @property
     def parts(self) -> dict[str, str]:

@@ -8,14 +8,12 @@ import numpy as np
 from napari_vstain.core.arrays import Float
 from napari_vstain.core.errors import DatasetError, ModelError
 from napari_vstain.core.files import reading
+from napari_vstain.core.models.calibration import CALIBRATION_VERSION, Calibration, ChannelCalibration
 from napari_vstain.core.models.spec import ModelSpec, Statistics
 from napari_vstain.core.novelty.distribution import Distance, Distribution
 from napari_vstain.core.novelty.features import Features, Patch, features_of
 from napari_vstain.core.novelty.voxel_size import voxels_apart
 
-VERSION = 3
-_READ = (2, VERSION)
-"""Versions that can be compared with; of 2 without polarity, which meant something else."""
 FALSE_ALARM = 0.01
 """How often a position like those of the training may be flagged, at most."""
 _HOT = 1.5
@@ -42,7 +40,7 @@ class Novelty(NamedTuple):
         return not self.score <= 1
 
 
-def calibrate(spec: ModelSpec, positions: Iterable[Any]) -> dict[str, Any]:
+def calibrate(spec: ModelSpec, positions: Iterable[Any]) -> Calibration:
     """Return what `ModelSpec.novelty` holds: what the sources of a model's training and validation positions are like.
 
     Every position is held against the others, as an unseen one would be; the limit is where the distances of such
@@ -64,7 +62,8 @@ def calibrate(spec: ModelSpec, positions: Iterable[Any]) -> dict[str, Any]:
             if features is not None:
                 found[channel].append(features)
     share = FALSE_ALARM / len(spec.sources)
-    return {"version": VERSION, "channels": {name: _calibrated(name, images, share) for name, images in found.items()}}
+    channels = {name: _calibrated(name, images, share) for name, images in found.items()}
+    return Calibration(version=CALIBRATION_VERSION, channels=channels)
 
 
 def check_input(spec: ModelSpec, image: Any, spacing_um: Sequence[float | None] | None = None) -> list[str]:
@@ -103,10 +102,9 @@ def check_times(
 
 def cannot_judge(spec: ModelSpec) -> str:
     """Return why a model cannot say whether an input is like its training data, in a sentence; nothing when it can."""
-    version = spec.novelty.get("version")
-    if version in _READ and spec.novelty.get("channels"):
+    if spec.novelty.channels:
         return ""
-    why = "it keeps no record of them" if version is None else "its record of them is of another version"
+    why = "its record of them is of another version" if spec.novelty.version else "it keeps no record of them"
     return f"Whether the images are like those that the model was trained on cannot be judged: {why}."
 
 
@@ -114,7 +112,7 @@ def novelty(spec: ModelSpec, image: Any, t: int = 0) -> list[Novelty]:
     """Return how unlike the training data each source looks; nothing for a model that cannot judge."""
     if cannot_judge(spec):
         return []
-    known = spec.novelty["channels"]
+    known = spec.novelty.channels
     image = image if image.ndim == 4 else image[:, None]
     return [
         _compared(channel, features, known[channel], spec)._replace(t=t)
@@ -125,22 +123,16 @@ def novelty(spec: ModelSpec, image: Any, t: int = 0) -> list[Novelty]:
 
 def check_calibration(spec: ModelSpec) -> None:
     """Raise ModelError when what a model knows of its training images cannot be compared with."""
-    version = spec.novelty.get("version", VERSION)
-    if version not in _READ:
-        return
     rule = "holds what it knows of its training images in a way that cannot be read"
     with reading("model", spec.name or None, rule, "train it again, or choose another model", kind=ModelError):
-        for known in dict(spec.novelty.get("channels", {})).values():
-            made = Distribution.parse(known, version)
-            numbers = [*made.whole, *made.patch, *made.limits.values(), [known["std"], known["gain"], made.patches]]
-            if not np.isfinite(np.concatenate([np.asarray(part, np.float64) for part in numbers])).all():
-                raise ValueError("its numbers are not finite")
+        for known in spec.novelty.channels.values():
+            Distribution.of_record(known, spec.novelty.version)
 
 
-def _compared(channel: str, features: Features | None, known: Mapping[str, Any], spec: ModelSpec) -> Novelty:
+def _compared(channel: str, features: Features | None, known: ChannelCalibration, spec: ModelSpec) -> Novelty:
     if features is None:
         return Novelty(channel, float("inf"), "it is the same value nearly everywhere")
-    found = Distribution.parse(known, spec.novelty["version"]).furthest(features)
+    found = Distribution.of_record(known, spec.novelty.version).furthest(features)
     if spec.source_normalization.level == "dataset" and channel in spec.statistics:
         reason = _brightness(features, spec.statistics[channel], known)
         if reason:
@@ -150,16 +142,13 @@ def _compared(channel: str, features: Features | None, known: Mapping[str, Any],
     )
 
 
-def _calibrated(channel: str, images: list[Features], share: float) -> dict[str, Any]:
+def _calibrated(channel: str, images: list[Features], share: float) -> ChannelCalibration:
     if not images:
         raise DatasetError("source channel", channel, "is constant in every position", "choose other positions")
     ratio = [np.log(image.std / images[0].std) for image in images]
-    return {
-        **Distribution.of(images, share).dump(),
-        "positions": len(images),
-        "std": float(np.median([image.std for image in images])),
-        "gain": float(np.ptp(ratio)),
-    }
+    return Distribution.of(images, share).record(
+        positions=len(images), std=float(np.median([image.std for image in images])), gain=float(np.ptp(ratio))
+    )
 
 
 def _reason(found: Distance) -> str:
@@ -181,11 +170,11 @@ def _reason(found: Distance) -> str:
     return "its darkest or brightest places are unlike"
 
 
-def _brightness(features: Features, trained: Statistics, known: Mapping[str, Any]) -> str:
+def _brightness(features: Features, trained: Statistics, known: ChannelCalibration) -> str:
     """Return what is wrong with an image's raw intensities for a model that normalizes by its training data's."""
-    gain = np.log(features.std / known["std"])
+    gain = np.log(features.std / known.std)
     offset = (features.mean - trained.mean) / max(trained.std, 1e-12)
-    if abs(gain) > _GAIN_LIMIT + known["gain"]:
+    if abs(gain) > _GAIN_LIMIT + known.gain:
         return f"its contrast is {np.exp(gain):.2g} times that of the training data"
     if abs(offset) > _OFFSET_LIMIT * max(1.0, features.std / max(trained.std, 1e-12)):
         return f"its mean of {features.mean:.4g} is far from the training data's {trained.mean:.4g}"

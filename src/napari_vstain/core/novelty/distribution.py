@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from napari_vstain.core.arrays import Float
+from napari_vstain.core.models.calibration import ChannelCalibration
 from napari_vstain.core.novelty.features import GROUPS, N_FEATURES, Features
 
 _TOLERANCES = np.array([0.25, 0.25, 0.4, 0.5, 0.8] + [0.7] * 5 + [0.5] * 2 + [0.5] * 2)
@@ -77,24 +77,30 @@ class Distribution:
         return cls(whole, patch, patches, limits)
 
     @classmethod
-    def parse(cls, known: Mapping[str, Any], version: int) -> "Distribution":
-        """Return what `dump` made; of version 2 without polarity, which meant something else then."""
-        mean, variance, patch_mean, patch_variance = (np.array(row, np.float64) for row in known["features"])
+    def of_record(cls, known: ChannelCalibration, version: int) -> "Distribution":
+        """Return what a model keeps of a channel; of version 2 without polarity, which meant something else then.
+
+        Raises
+        ------
+        ValueError
+            When a feature or the limits of a group are missing.
+        """
+        mean, variance, patch_mean, patch_variance = (np.array(row, np.float64) for row in known.features)
         if any(row.shape != (N_FEATURES,) for row in (mean, variance, patch_mean, patch_variance)):
             raise ValueError(f"needs {N_FEATURES} features")
-        limits = {group: tuple(map(float, known["limits"][group])) for group in GROUPS}
-        if any(len(limit) != 4 for limit in limits.values()):
-            raise ValueError("needs four limits a group")
+        if missing := sorted(GROUPS.keys() - known.limits.keys()):
+            raise ValueError(f"needs limits of {', '.join(missing)}")
         if version < 3:
             mean[GROUPS["polarity"]] = patch_mean[GROUPS["polarity"]] = 0
             variance[GROUPS["polarity"]] = patch_variance[GROUPS["polarity"]] = _IGNORED
-        return cls((mean, variance), (patch_mean, patch_variance), int(known["patches"]), limits)  # type: ignore[arg-type]
+        return cls((mean, variance), (patch_mean, patch_variance), known.patches, known.limits)
 
-    def dump(self) -> dict[str, Any]:
-        """Return itself as JSON holds it."""
-        rows = [[float(f"{value:.5g}") for value in row] for row in (*self.whole, *self.patch)]
-        limits = {group: [float(f"{value:.5g}") for value in limit] for group, limit in self.limits.items()}
-        return {"features": rows, "patches": self.patches, "limits": limits}
+    def record(self, positions: int, std: float, gain: float) -> ChannelCalibration:
+        """Return what a model keeps of a channel; the numbers of the distribution are rounded to be short in a file."""
+        rows = tuple(tuple(float(f"{value:.5g}") for value in row) for row in (*self.whole, *self.patch))
+        limits = {group: tuple(float(f"{value:.5g}") for value in limit) for group, limit in self.limits.items()}
+        known = {"features": rows, "patches": self.patches, "limits": limits}
+        return ChannelCalibration.parse({**known, "positions": positions, "std": std, "gain": gain})
 
     def furthest(self, image: Features) -> Distance:
         """Return where an image lies furthest from like ones: in which group, and in which patch, if it is but one."""

@@ -129,16 +129,14 @@ class Choices:
 
         Reads a checkpoint: not for the main thread of a window.
         """
-        from napari_vstain.core.models.split import Split
-
         dataset, workspace = self.open_dataset, self.open_workspace
         spec = model_at(run.checkpoint, run).spec
-        trained_on = str(spec.training.get("dataset", ""))
+        trained_on = spec.training.dataset
         try:
             elsewhere = bool(trained_on) and workspace.find_dataset(trained_on).resolve() != dataset.path.resolve()
         except WorkspaceError:  # what it was trained on is gone
             elsewhere = True
-        return None if elsewhere else Split.of(spec)
+        return None if elsewhere else spec.training.positions
 
     @property
     def open_dataset(self) -> Dataset:

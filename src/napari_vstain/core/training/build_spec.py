@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_vstain.core.errors import SettingsError
+from napari_vstain.core.models.provenance import Training
 from napari_vstain.core.models.receptive_field.field import ReceptiveField
 from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.models.spec import Dimensions, ModelSpec
@@ -63,15 +64,14 @@ def _images(data: PatchDataModule) -> Iterator[PositionImage]:
     return (PositionImage(data.dataset.position(key), data.sources) for key in keys[::step])
 
 
-def _origin(data: PatchDataModule) -> dict[str, Any]:
-    split = data.split
-    return {
-        "dataset": data.dataset.name,
-        "positions": {"train": split.train, "validate": split.validate, "test": split.test},
-        "target_normalization": data.scale.sentence,
-        "patches": data.patches.model_dump(mode="json"),
-        "batches_per_epoch": data.batches_per_epoch,
-    }
+def _origin(data: PatchDataModule) -> Training:
+    return Training(
+        dataset=data.dataset.name,
+        positions=data.split,
+        target_normalization=data.scale.sentence,
+        patches=data.patches.model_dump(mode="json"),
+        batches_per_epoch=data.batches_per_epoch,
+    )
 
 
 def _dimensions(network: nn.Module, z_window: int) -> Dimensions:

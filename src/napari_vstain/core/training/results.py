@@ -7,7 +7,6 @@ from pathlib import Path
 from napari_vstain.core.experiments import Run
 from napari_vstain.core.left_out import LeftOut, outcome
 from napari_vstain.core.models.spec import ModelSpec
-from napari_vstain.core.models.split import Split
 
 BATCH_LOSS, TRAIN_LOSS, VALIDATION_LOSS = "loss/train_step", "loss/train_epoch", "loss/validate"
 """What a loss is called in events, logs and TensorBoard: of one batch, and the means of an epoch."""
@@ -58,4 +57,4 @@ class TrainResult:
         """One sentence for each thing that whoever uses the model should know: the notes, and what was left out."""
         if not self.left_out:
             return self.notes
-        return *self.notes, f"Careful: {outcome('Used', set(Split.of(self.spec).parts), self.left_out)}"
+        return *self.notes, f"Careful: {outcome('Used', set(self.spec.training.positions.parts), self.left_out)}"

@@ -164,8 +164,8 @@ def _checked(parts: Parts) -> tuple[Family, PatchDataModule]:
 
 
 def _in_run(spec: ModelSpec, run: Run) -> ModelSpec:
-    training = {"experiment": run.experiment.name, "run": run.name, "config": run.config.name, **spec.training}
-    return spec.model_copy(update={"name": run.label, "training": training})
+    known = {"experiment": run.experiment.name, "run": run.name, "config": run.config.name}
+    return spec.model_copy(update={"name": run.label, "training": spec.training.model_copy(update=known)})
 
 
 def _save_settings(settings: TrainSettings, run: Run, dataset: str) -> None:

@@ -108,7 +108,8 @@ class Family(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put into the checkpoint all that the model says of itself."""
         if self.spec is not None:
-            attach_spec(checkpoint, self.spec.model_copy(update={"training": {**self.spec.training, **self._state()}}))
+            training = self.spec.training.model_copy(update=self._state())
+            attach_spec(checkpoint, self.spec.model_copy(update={"training": training}))
 
     def _state(self) -> dict[str, Any]:
         """Return how far the training has come, for the checkpoint."""

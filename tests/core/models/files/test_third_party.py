@@ -54,7 +54,7 @@ def test_halo_and_stride_are_read_from_the_graph_as_they_are(tmp_path, fixed):
     assert spec.tile_exact
     assert spec.dimensions is Dimensions.TWO
     assert spec.outputs[0].scale == (1, 1, 1)
-    assert spec.training["reach"] == "computed from the graph"
+    assert spec.training.reach == "computed from the graph"
     assert spec.source_offset_and_divisor("Phase") == (0, pytest.approx(1))
 
 

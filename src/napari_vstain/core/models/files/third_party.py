@@ -13,6 +13,7 @@ from napari_vstain.core.files import reading
 from napari_vstain.core.models.files.onnx_file import load_model
 from napari_vstain.core.models.files.onnx_integrity import check_graph
 from napari_vstain.core.models.onnx.normalization import channels_first, open_axes
+from napari_vstain.core.models.provenance import Training
 from napari_vstain.core.models.receptive_field.field import UnknownLayer
 from napari_vstain.core.models.receptive_field.graph_reach import GraphFollower, GraphReach
 from napari_vstain.core.models.receptive_field.graph_run import GraphRunner
@@ -87,7 +88,7 @@ def third_party_spec(
         target_normalization=target_normalization or Normalization(),
         statistics={channel: given.get(channel, IDENTITY) for channel in (*sources, *targets)},
         spacing_um=spacing_um,
-        training={"reach": looks.known_from},
+        training=Training(reach=looks.known_from),
     )
 
 

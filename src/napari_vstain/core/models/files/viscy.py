@@ -11,6 +11,7 @@ from napari_vstain.core.errors import ModelError
 from napari_vstain.core.files import reading
 from napari_vstain.core.models.files.checkpoint import load_weights, read_checkpoint, weights_digest
 from napari_vstain.core.models.networks import network_config
+from napari_vstain.core.models.provenance import Training
 from napari_vstain.core.models.receptive_field.field import ReceptiveField
 from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.models.spec import ModelSpec, Normalization, OutputSpec, Statistics
@@ -128,7 +129,7 @@ def _spec(
         target_normalization=_normalization(in_units).model_copy(update={"level": "dataset"}),
         statistics={channel: statistics for channel, statistics in known.items() if statistics},
         config=network_config(network, **arguments),
-        training={"made_by": "VisCy"},
+        training=Training(made_by="VisCy"),
     )
 
 
