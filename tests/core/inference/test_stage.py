@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import tifffile
+import yaml
 
 from napari_vstain.core.data import identity, open_dataset, recorded
+from napari_vstain.core.data.predicted import made_from
 from napari_vstain.core.errors import ChannelError, DatasetError, SettingsError, StorageError
 from napari_vstain.core.inference import PredictSettings, run
 from napari_vstain.core.inference.to_disk import position_store
@@ -284,6 +287,20 @@ def test_predictions_are_saved_as_ome_tiff_too(workspace):
         np.testing.assert_array_equal(tiff.asarray(), stored[:, 0])
         assert 'PhysicalSizeX="0.25"' in tiff.ome_metadata
         assert 'Name="stain0_prediction"' in tiff.ome_metadata
+
+
+def test_an_ome_tiff_says_what_it_was_predicted_by_and_from(workspace):
+    result = run(settings_of(ome_tiff=True), workspace, Progress(), predictor=predictor_of())
+    said = recorded(open_dataset(result.store).position(KEYS[0]), "prediction")
+    with tifffile.TiffFile(result.tiffs[0]) as tiff:
+        image = ElementTree.fromstring(tiff.ome_metadata).find("{*}Image")
+    origin = yaml.safe_load(image.findtext("{*}Description"))
+    assert (origin["experiment"], origin["dataset"]) == ("test", workspace.dataset("noise").stem)
+    assert (origin["position"], origin["sources"]) == (KEYS[0], ["Phase"])
+    assert origin["model"] == predictor_of().spec.fingerprint
+    assert origin["pixels"] == said["input"]["content"] != ""
+    assert origin["prediction"] == made_from(said) != ""
+    assert origin["computed_by"] == said["computed_by"]
 
 
 def test_progress_adds_up_and_positions_are_announced(workspace):

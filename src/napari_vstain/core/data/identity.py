@@ -19,6 +19,7 @@ import numpy as np
 from napari_vstain.core.data.attributes import OURS
 from napari_vstain.core.data.position import Position
 from napari_vstain.core.data.zarr_groups import read_attributes
+from napari_vstain.core.files import reading
 
 TOKEN = "token"
 """The key, in our attributes of a dataset and of each position, of what was written when it was made."""
@@ -40,6 +41,11 @@ class Identity:
     """When these files were changed."""
     content: str = ""
     """The bytes in them."""
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that only equal layouts and bytes share; empty where the bytes are not known."""
+        return _digest(self.layout + self.content) if self.content else ""
 
     @classmethod
     def parse(cls, said: object) -> "Identity | None":
@@ -137,11 +143,11 @@ def _content(files: Iterable[Path], check: Callable[[], None] = lambda: None) ->
     whole = hashlib.sha256()
     for file in files:
         check()
-        try:
-            with file.open("rb") as handle:
-                whole.update(hashlib.file_digest(handle, "sha256").digest())
-        except FileNotFoundError:
+        if not file.exists():
             whole.update(b"nothing")
+            continue
+        with reading("pixels", file, "cannot be read", "restore the file from a copy"), file.open("rb") as handle:
+            whole.update(hashlib.file_digest(handle, "sha256").digest())
     return whole.hexdigest()[:32]
 
 

@@ -1,11 +1,14 @@
 """What a store of predictions says of itself: of all its positions, and of each."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from napari_vstain.core.data.attributes import OURS, recorded
 from napari_vstain.core.data.dataset import Dataset, open_dataset
+from napari_vstain.core.data.identity import Identity
 from napari_vstain.core.data.position import Position
 from napari_vstain.core.data.zarr_groups import ome_attributes, read_attributes
 from napari_vstain.core.errors import DatasetError
@@ -40,6 +43,18 @@ def datasets_of(store: Dataset) -> set[str]:
         return {str(name)}
     details = (record_of(position).get("details") for position in store.positions.values())
     return {str(one["dataset"]) for one in details if isinstance(one, Mapping) and one.get("dataset")}
+
+
+def made_from(said: Mapping[str, Any]) -> str:
+    """Return 16 hex digits of how a position was predicted and from what: model, options, pixels, normalization.
+
+    Nothing where the record is of an earlier version, which did not note the pixels.
+    """
+    pixels = Identity.parse(said.get("input"))
+    if pixels is None:
+        return ""
+    known = [said.get("digest"), pixels.layout, pixels.content or pixels.token, said.get("normalization")]
+    return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def is_begun(said: Mapping[str, Any]) -> bool:

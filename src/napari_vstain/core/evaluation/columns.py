@@ -35,8 +35,10 @@ def _block(metric: Metric) -> str:
     )
 
 
-_COLUMNS = """\
-The other columns
+OTHER_COLUMNS = "The other columns"
+"""Begins what metrics.README says of the columns that are no metrics."""
+_COLUMNS = f"""\
+{OTHER_COLUMNS}
   experiment, run, model   where the prediction comes from; model is the fingerprint of the network and its weights
   predictor                model, or baseline: least squares on the training positions from the sources and their
                            local standard deviations (Gaussian, sigma 2, 4, 8 px), applied unchanged; sources and
@@ -49,4 +51,8 @@ The other columns
   channel                  the target channel
   level                    slice or volume: what one row is computed on
   object_id                empty unless level is object
-  mask                     whole; foreground, the pixels of the target above its Otsu threshold in the volume"""
+  mask                     whole; foreground, the pixels of the target above its Otsu threshold in the volume
+  prediction               which prediction it is: a digest of model, options, and the pixels and numbers that it was
+                           made from, as its store notes them
+  target                   which pixels it was compared with: a digest of their bytes, the same wherever they lie;
+                           empty, as `prediction` is, where it was not noted"""

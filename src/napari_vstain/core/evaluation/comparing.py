@@ -1,7 +1,7 @@
 """The comparison of one run's predictions with their targets, position by position."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from napari_vstain.core.arrays import Image
 from napari_vstain.core.data import Dataset, Position, open_dataset
+from napari_vstain.core.data.identity import Identity, content_of, identify
+from napari_vstain.core.data.predicted import made_from, record_of
 from napari_vstain.core.errors import ChannelError, DatasetError, VstainError
 from napari_vstain.core.evaluation.baseline import Baseline, fit_baseline
 from napari_vstain.core.evaluation.columns import family_of
@@ -40,6 +42,8 @@ class Comparison:
     splits: Mapping[str, str]
     verdicts: Mapping[str, str]
     baseline: Baseline | None = None
+    compared: dict[tuple[str, str], Identity] = field(default_factory=dict)
+    """What the pixels of each position and target were."""
     warnings: list[str] = field(default_factory=list)
 
     @cached_property
@@ -95,16 +99,21 @@ class Comparison:
         return rows
 
     def _position(self, key: str, progress: Progress) -> Iterator[Row]:
-        position = self.dataset.position(key)
+        position, predicted = self.dataset.position(key), self.predictions.store.position(key)
+        prediction = made_from(record_of(predicted))
+        for target in self.targets:
+            pixels = identify(position, [target])  # before they are read: what changes meanwhile shows later
+            self.compared[key, target] = replace(pixels, content=content_of(position, [target], progress.check))
         for t in range(position.shape[0]):
             guesses = self._baseline(position, t)
             for index, target in enumerate(self.targets):
                 truth = position.read([target], t)[0]
                 masks = self._masks(truth)
-                guess = self.predictions.store.position(key).read([target + SUFFIX], t)[0]
-                yield from self._scored("model", key, target, t, truth, guess, masks, progress)
-                if guesses is not None:
-                    yield from self._scored("baseline", key, target, t, truth, guesses[index], masks, progress)
+                guess = predicted.read([target + SUFFIX], t)[0]
+                compared = {"model": guess} if guesses is None else {"model": guess, "baseline": guesses[index]}
+                for predictor, made in compared.items():
+                    for row in self._scored(predictor, key, target, t, truth, made, masks, progress):
+                        yield row._replace(prediction=prediction, target=self.compared[key, target].digest)
                 progress.advance()
 
     def _scored(

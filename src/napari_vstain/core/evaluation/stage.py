@@ -1,16 +1,19 @@
 """Stage 4: compare predictions with the targets they predict, beside the trivial baseline, in ``metrics.csv``."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_vstain.core.data import Dataset, open_dataset
 from napari_vstain.core.evaluation.columns import describe_columns
 from napari_vstain.core.evaluation.comparing import Comparison
+from napari_vstain.core.evaluation.outdated import outdated_units, what_went, without_units
 from napari_vstain.core.evaluation.predicted_stores import Predictions, find_predictions
+from napari_vstain.core.evaluation.seen_pixels import SeenPixels
 from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.evaluation.strips import available_cores
-from napari_vstain.core.evaluation.table import to_table, write_table
+from napari_vstain.core.evaluation.table import read_table, to_table, write_table
 from napari_vstain.core.evaluation.trained_on import parts_of, trained_on
 from napari_vstain.core.groundtruth import GroundTruth
 from napari_vstain.core.left_out import LeftOut, check_left_out
@@ -73,9 +76,29 @@ def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) ->
     table = to_table(rows)
     config = experiment.metrics.with_suffix(".yml")
     _resolved(settings, workspace, predictions, dataset, done).save(config)
-    write_table(table, experiment.metrics, describe_columns(settings.metrics))
-    readme = experiment.metrics.with_suffix(".README")
-    return EvaluateResult(experiment.metrics, readme, config, table, done, tuple(evaluation.warnings), tuple(left_out))
+    seen = SeenPixels(experiment.evaluation / ".metrics.json", dataset)
+    seen.note(evaluation.compared)
+    rows_before = _others(experiment.metrics, table, predictions, done)
+    outdated = outdated_units(rows_before, predictions, dataset, seen, progress)
+    write_table(table, experiment.metrics, describe_columns(settings.metrics), partial(without_units, units=outdated))
+    seen.save()
+    return EvaluateResult(
+        experiment.metrics,
+        experiment.metrics.with_suffix(".README"),
+        config,
+        table,
+        done,
+        (*evaluation.warnings, *what_went(outdated)),
+        tuple(left_out),
+    )
+
+
+def _others(metrics: Path, table: "pd.DataFrame", predictions: Predictions, done: tuple[str, ...]) -> "pd.DataFrame":
+    """Return the rows that are there and are not replaced by the new ones; none if they are of other metrics."""
+    known = read_table(metrics) if metrics.is_file() else table.iloc[:0]
+    if list(known.columns) != list(table.columns):
+        return table.iloc[:0]
+    return known[~((known["run"] == predictions.run) & known["position"].isin(done))]
 
 
 def _resolved(

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from napari_vstain.core.arrays import Array
 from napari_vstain.core.data import Position, open_dataset
+from napari_vstain.core.data.attributes import mapping
+from napari_vstain.core.data.predicted import made_from, record_of
 from napari_vstain.core.files import atomically
 from napari_vstain.core.progress import Progress
 
@@ -30,10 +33,14 @@ def save_tiffs(store: Path, keys: Sequence[str], progress: Progress) -> list[Pat
 
 
 def save_tiff(position: Position, path: Path, progress: Progress | None = None) -> None:
-    """Write a position as one OME-TIFF, float32, axes TCZYX, with channel names and voxel size."""
+    """Write a position as one OME-TIFF, float32, axes TCZYX, with channel names and voxel size.
+
+    Its description says in YAML what it was predicted by and from, as the store does.
+    """
     import tifffile
 
     metadata: dict[str, Any] = {"axes": "TCZYX", "Channel": {"Name": list(position.channels)}}
+    metadata["Description"] = yaml.safe_dump(_origin(position), sort_keys=False)
     resolution = None
     if position.spacing_um is not None:
         for axis, size in zip("ZYX", position.spacing_um, strict=True):
@@ -54,6 +61,24 @@ def save_tiff(position: Position, path: Path, progress: Progress | None = None) 
             resolution=resolution,
             resolutionunit="CENTIMETER",
         )
+
+
+def _origin(position: Position) -> dict[str, Any]:
+    """Return what a position's record says of where it comes from; what is not known is left out."""
+    said = record_of(position)
+    settings, details, pixels = (mapping(said.get(name)) for name in ("settings", "details", "input"))
+    known = {
+        "experiment": settings.get("experiment"),
+        "run": settings.get("run"),
+        "model": said.get("fingerprint"),
+        "dataset": details.get("dataset"),
+        "position": position.key,
+        "sources": details.get("sources"),
+        "pixels": pixels.get("content"),
+        "prediction": made_from(said),
+        "computed_by": dict(mapping(said.get("computed_by"))),
+    }
+    return {name: value for name, value in known.items() if value}
 
 
 def _planes(position: Position, progress: Progress) -> Iterator[Array]:
