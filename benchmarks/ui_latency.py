@@ -79,9 +79,9 @@ def measure(study: Path, model: Path, seconds: float, size: int) -> None:
     viewer.window.resize(1300, 900)
     _, dock = viewer.window.add_plugin_dock_widget("napari-vstain", "Workbench")
     data, train, predict, *_ = (step.section for step in dock.steps)
-    desk = dock.desk
-    turn_until(lambda: desk.warm_up.done, 300)
-    report("warmup_gap_max_ms", desk.warm_up.gap_max_ms, "ms", f"worst: {desk.warm_up.worst}")
+    context = dock.context
+    turn_until(lambda: context.warm_up.done, 300)
+    report("warmup_gap_max_ms", context.warm_up.gap_max_ms, "ms", f"worst: {context.warm_up.worst}")
 
     idle = Probe()
     with idle.recording():
@@ -90,49 +90,49 @@ def measure(study: Path, model: Path, seconds: float, size: int) -> None:
 
     data.open(study)
     turn_until(lambda: train.go.isEnabled(), 60)
-    desk.session.choose_model(model_at(model))
+    context.session.choose_model(model_at(model))
     train.epochs.setValue(10_000)
     train.go.click()
     turn_until(lambda: len(train.plot.series["loss/train_step"]) > 3, 300)
 
     image = cells(size)[0]
     main_window(dock).setUpdatesEnabled(False)
-    still = while_it_works(desk, image, seconds)
+    still = while_it_works(context, image, seconds)
     main_window(dock).setUpdatesEnabled(True)
-    shown = while_it_works(desk, image, seconds)
+    shown = while_it_works(context, image, seconds)
     label = f"{size}² px, {seconds:g} s, a fit and a prediction"
     report("ui_gap_p99_ms", still.percentile(99), "ms", f"{label}, nothing repainted")
     report("ui_gap_max_ms", max(still.gaps_ms), "ms", f"{label}, nothing repainted")
     report("ui_gap_shown_p99_ms", shown.percentile(99), "ms", f"{label}, progress and losses shown")
     report("ui_gap_shown_max_ms", max(shown.gaps_ms), "ms", f"{label}, progress and losses shown")
     train.job.stop()
-    turn_until(lambda: not desk.session.announced, 60)
+    turn_until(lambda: not context.session.announced, 60)
 
-    streamed, plain, slots = compare_streaming(viewer, desk, predict, image, rounds=3)
+    streamed, plain, slots = compare_streaming(viewer, context, predict, image, rounds=3)
     ratio = streamed.percentile(99) / plain.percentile(99)
     report("stream_gap_p99_ms", streamed.percentile(99), "ms", f"{size}² px")
     report("stream_gap_p99_vs_plain_ratio", ratio, "ratio", f"{size}² px", peer="napari refreshing the layer", n=3)
     report("slot_max_ms", slots, "ms", f"{size}² px")
-    desk.session.close()
+    context.session.close()
     viewer.close()
 
 
-def while_it_works(desk: Any, image: Any, seconds: float) -> Probe:
+def while_it_works(context: Any, image: Any, seconds: float) -> Probe:
     """Return the gaps while predictions run that no layer shows."""
     probe = Probe()
-    live = unseen(desk, image)
+    live = unseen(context, image)
     turn_until(lambda: live.job.status.done > 0, 120)
     with probe.recording():
         for _ in range(int(seconds)):
             turn_for(1)
             if not live.job.running:
-                live = unseen(desk, image)
+                live = unseen(context, image)
     live.job.stop()
     turn_until(lambda: not live.job.running, 60)
     return probe
 
 
-def compare_streaming(viewer: Any, desk: Any, predict: Any, image: Any, rounds: int) -> tuple[Probe, Probe, float]:
+def compare_streaming(viewer: Any, context: Any, predict: Any, image: Any, rounds: int) -> tuple[Probe, Probe, float]:
     """Return the gaps while the dock streams a prediction, and while napari alone refreshes as often, in turn."""
     from qtpy.QtCore import QTimer
 
@@ -142,19 +142,19 @@ def compare_streaming(viewer: Any, desk: Any, predict: Any, image: Any, rounds: 
     predict.start("field")  # the first one makes the layer
     turn_until(lambda: predict.job is None, 300)
     turn_for(1)
-    (layer,) = (layer for layer, _ in desk.book.shown(viewer, "prediction"))
+    (layer,) = (layer for layer, _ in context.registry.shown(viewer, "prediction"))
     streamed, plain, slots = Probe(), Probe(), 0.0
     for _ in range(rounds):
-        desk.pump.slowest_s = 0.0
+        context.pump.slowest_s = 0.0
         refreshes = Counter(layer)
         began = time.perf_counter()
         with streamed.recording():
             predict.start("field")
             turn_until(lambda: predict.job is None, 300)
         interval_s = (time.perf_counter() - began) / max(refreshes.stop(), 1)
-        repainters = desk.predictions.of(layer_source(viewer)).repainters
-        slots = max(slots, desk.pump.slowest_s, *(repainter.slot_s for repainter in repainters))
-        live = unseen(desk, image)
+        repainters = context.predictions.of(layer_source(viewer)).repainters
+        slots = max(slots, context.pump.slowest_s, *(repainter.slot_s for repainter in repainters))
+        live = unseen(context, image)
         timer = QTimer()
         timer.timeout.connect(lambda: layer.refresh(extent=False, thumbnail=False, highlight=False))
         timer.start(int(1000 * interval_s))
@@ -185,7 +185,7 @@ def layer_source(viewer: Any) -> Any:
     return viewer.layers["Phase"]
 
 
-def unseen(desk: Any, image: Any) -> Any:
+def unseen(context: Any, image: Any) -> Any:
     """Start a prediction that no layer shows."""
     import numpy as np
 
@@ -193,7 +193,7 @@ def unseen(desk: Any, image: Any) -> Any:
     from napari_vstain.core.inference.streaming import StreamRequest
 
     outputs = {"stain": np.zeros((1, 1, 1, *image.shape), np.float32)}
-    return desk.session.stream(StreamRequest(ChannelStack([image], "YX"), outputs=outputs))
+    return context.session.stream(StreamRequest(ChannelStack([image], "YX"), outputs=outputs))
 
 
 def turn_until(condition: Callable[[], bool], patience_s: float) -> None:

@@ -57,7 +57,7 @@ def main() -> None:
         evaluate.go.click()
         turn_until(lambda: evaluate.job is None)
         take(viewer, "evaluate")
-        dock.desk.session.close()
+        dock.context.session.close()
         viewer.close()
 
 

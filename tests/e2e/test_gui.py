@@ -20,7 +20,7 @@ def test_the_window_opens_with_the_workspace_and_the_plate(tmp_path, monkeypatch
     monkeypatch.chdir(workspace.datasets)
     assert main(["gui", str(plate)]) == 0
     [dock] = viewer.window.dock_widgets.values()
-    session = dock.desk.session
+    session = dock.context.session
     qtbot.waitUntil(lambda: session.workspace == workspace, timeout=30_000)
     qtbot.waitUntil(lambda: session.dataset is not None, timeout=30_000)
     assert session.dataset.path == plate

@@ -28,7 +28,7 @@ def test_open_train_predict_export_metrics_and_onnx(make_napari_viewer_proxy, qt
     wait(lambda: len(viewer.layers) == 3, data)
     assert [layer.name for layer in viewer.layers] == ["Phase", "Nuclei", "Membrane"]
     data.roles.boxes["Membrane"].setCurrentText("–")
-    assert (dock.desk.session.sources, dock.desk.session.targets) == (("Phase",), ("Nuclei",))
+    assert (dock.context.session.sources, dock.context.session.targets) == (("Phase",), ("Nuclei",))
 
     # Train
     train.name.setText("first")
@@ -43,7 +43,7 @@ def test_open_train_predict_export_metrics_and_onnx(make_napari_viewer_proxy, qt
     assert run.config.is_file()
 
     # Predict
-    wait(lambda: dock.desk.session.model is not None and dock.desk.session.model.run == run, predict)
+    wait(lambda: dock.context.session.model is not None and dock.context.session.model.run == run, predict)
     qtbot.waitUntil(predict.go.isEnabled, timeout=PATIENCE_MS)
     predict.go.click()
     wait(lambda: predict.job is None, predict)
@@ -77,11 +77,11 @@ def test_open_train_predict_export_metrics_and_onnx(make_napari_viewer_proxy, qt
     # The exported file alone predicts the same
     before = prediction.data.copy()
     predict.use_file(deploy.onnx)
-    wait(lambda: dock.desk.session.model.path == deploy.onnx, predict)
+    wait(lambda: dock.context.session.model.path == deploy.onnx, predict)
     predict.go.click()
     wait(lambda: predict.job is None, predict)
     np.testing.assert_allclose(viewer.layers[-1].data, before, rtol=1e-3, atol=1e-3 * before.std())
-    assert dock.desk.session.close(timeout_s=10)
+    assert dock.context.session.close(timeout_s=10)
 
 
 CLOSE_WHILE_TRAINING = """
@@ -91,7 +91,7 @@ CLOSE_WHILE_TRAINING = """
     viewer = napari.Viewer()
     _, dock = viewer.window.add_plugin_dock_widget("napari-vstain", "Workbench")
     data, train = dock.steps[0].section, dock.steps[1].section
-    session = dock.desk.session
+    session = dock.context.session
 
     def watch():
         global began

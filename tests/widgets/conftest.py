@@ -1,4 +1,4 @@
-"""What the window's tests share: a small untrained model, a viewer with a desk."""
+"""What the window's tests share: a small untrained model, a viewer with a context."""
 
 from pathlib import Path
 
@@ -57,11 +57,11 @@ def theirs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def desk(make_napari_viewer_proxy):
-    """The desk of a real window; its jobs end with the test."""
-    from napari_vstain.widgets.desk import desk_of
+def context(make_napari_viewer_proxy):
+    """The context of a real window; its jobs end with the test."""
+    from napari_vstain.widgets.viewer_context import context_of
 
-    made = desk_of(make_napari_viewer_proxy())
+    made = context_of(make_napari_viewer_proxy())
     yield made
     assert made.session.close(timeout_s=20)
     made.close()

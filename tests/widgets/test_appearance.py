@@ -10,7 +10,7 @@ from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QLineEdit, QWidget
 
 from napari_vstain.core.session import Curves, open_path
-from napari_vstain.widgets.colours import LEAST, Colour, contrast, readable
+from napari_vstain.widgets.kit.colours import LEAST, Colour, contrast, readable
 from napari_vstain.widgets.section import Condition, Section
 
 colours = st.builds(Colour, *[st.integers(0, 255)] * 3)
@@ -67,13 +67,13 @@ def test_every_visible_text_can_be_read_in_both_themes(make_napari_viewer_proxy,
     viewer = make_napari_viewer_proxy(show=True)
     viewer.theme = begin
     _, dock = viewer.window.add_plugin_dock_widget("napari-vstain", "Workbench")
-    dock.desk.session.adopt(open_path(workspace.root))
+    dock.context.session.adopt(open_path(workspace.root))
     losses = Curves()
     for step, (section, condition) in enumerate(zip(dock.findChildren(Section), Condition, strict=False)):
         section.setVisible(True)
         section.problem.setText("Something that went wrong, in a sentence.")
         section.problem.setVisible(True)
-        section.say(condition, f"state {step}")
+        section.set_state(condition, f"state {step}")
     train = next(section for section in dock.findChildren(Section) if section.title == "Train")
     train.plot.show_losses(losses)
     train.form.setEnabled(False)
@@ -83,4 +83,4 @@ def test_every_visible_text_can_be_read_in_both_themes(make_napari_viewer_proxy,
     viewer.theme = "light" if begin == "dark" else "dark"
     qtbot.wait(100)
     assert unreadable(dock) == {}
-    assert dock.desk.session.close(timeout_s=20)
+    assert dock.context.session.close(timeout_s=20)

@@ -11,11 +11,11 @@ from napari.components import ViewerModel
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QScrollArea
 
-from napari_vstain.widgets.desk import Desk, desk_of
 from napari_vstain.widgets.dock import Dock
+from napari_vstain.widgets.docks.train import TrainSection
+from napari_vstain.widgets.kit.style import MAX_WIDTH
 from napari_vstain.widgets.section import Condition, Section
-from napari_vstain.widgets.style import MAX_WIDTH
-from napari_vstain.widgets.train import TrainSection
+from napari_vstain.widgets.viewer_context import ViewerContext, context_of
 from napari_vstain.widgets.workbench import SECTIONS, WorkbenchDock
 
 DOCKS = ["Workbench", "Data", "Train", "Predict", "Evaluate", "Deploy"]
@@ -42,19 +42,19 @@ def test_each_dock_opens_in_a_new_viewer_twice_and_in_two_viewers_at_once(make_n
     docks = [viewer.window.add_plugin_dock_widget("napari-vstain", name)[1] for viewer in (first, first, second)]
     assert docks[0] is docks[1]  # napari shows the one that is there
     assert docks[0] is not docks[2]
-    assert docks[0].desk is desk_of(first)
-    assert docks[2].desk is desk_of(second)
-    assert docks[0].desk is not docks[2].desk
+    assert docks[0].context is context_of(first)
+    assert docks[2].context is context_of(second)
+    assert docks[0].context is not docks[2].context
 
 
 def test_a_closed_dock_opens_again_and_finds_the_session_as_it_was(make_napari_viewer_proxy, plate):
     viewer = make_napari_viewer_proxy()
     holder, dock = viewer.window.add_plugin_dock_widget("napari-vstain", "Data")
-    dock.desk.session.open(plate)
+    dock.context.session.open(plate)
     viewer.window.remove_dock_widget(holder)
     again = viewer.window.add_plugin_dock_widget("napari-vstain", "Data")[1]
     assert again is not dock
-    assert again.desk is dock.desk
+    assert again.context is dock.context
     assert "cells.zarr" in again.section.where.text()
     assert set(again.section.roles.boxes) == {"Phase", "Nuclei", "Membrane"}
 
@@ -62,12 +62,12 @@ def test_a_closed_dock_opens_again_and_finds_the_session_as_it_was(make_napari_v
 def test_all_docks_of_a_viewer_share_one_session(make_napari_viewer_proxy):
     viewer = make_napari_viewer_proxy()
     docks = [viewer.window.add_plugin_dock_widget("napari-vstain", name)[1] for name in DOCKS]
-    assert len({id(dock.desk.session) for dock in docks}) == 1
+    assert len({id(dock.context.session) for dock in docks}) == 1
 
 
 @pytest.mark.parametrize("kind", SECTIONS)
-def test_a_section_is_narrow_and_has_no_scroll_area_of_its_own(desk, qtbot, kind):
-    section = kind(desk)
+def test_a_section_is_narrow_and_has_no_scroll_area_of_its_own(context, qtbot, kind):
+    section = kind(context)
     qtbot.addWidget(section)
     assert section.sizeHint().width() <= MAX_WIDTH
     assert section.minimumSizeHint().width() <= MAX_WIDTH
@@ -76,17 +76,17 @@ def test_a_section_is_narrow_and_has_no_scroll_area_of_its_own(desk, qtbot, kind
     assert section.title
 
 
-def test_a_section_of_which_another_plate_makes_much_is_still_narrow(desk, qtbot, plate):
-    desk.session.open(plate)
+def test_a_section_of_which_another_plate_makes_much_is_still_narrow(context, qtbot, plate):
+    context.session.open(plate)
     for kind in SECTIONS:
-        section = kind(desk)
+        section = kind(context)
         qtbot.addWidget(section)
-        section.complain("a" * 20 + " long sentence of what went wrong" * 10)
+        section.show_error("a" * 20 + " long sentence of what went wrong" * 10)
         assert section.minimumSizeHint().width() <= MAX_WIDTH, kind
 
 
-def test_what_goes_wrong_stays_in_the_dock_until_the_next_action(desk, qtbot):
-    section = TrainSection(desk)
+def test_what_goes_wrong_stays_in_the_dock_until_the_next_action(context, qtbot):
+    section = TrainSection(context)
     qtbot.addWidget(section)
     states = []
     section.state.connect(states.append)
@@ -94,16 +94,16 @@ def test_what_goes_wrong_stays_in_the_dock_until_the_next_action(desk, qtbot):
     def fail():
         raise LookupError("no such thing")
 
-    section.attempt(fail)
+    section.guarded(fail)
     assert section.problem.text() == "LookupError: no such thing"
     assert not section.problem.isHidden()
     assert states[-1].condition is Condition.FAILED
-    section.attempt(lambda: None)
+    section.guarded(lambda: None)
     assert section.problem.isHidden()
 
 
-def test_no_widget_outlives_its_dock(desk, qtbot):
-    dock = WorkbenchDock(desk.viewer)
+def test_no_widget_outlives_its_dock(context, qtbot):
+    dock = WorkbenchDock(context.viewer)
     dock.show()
     gone = [weakref.ref(widget) for widget in (dock, *dock.findChildren(Section))]
     assert len(gone) > 5
@@ -120,29 +120,29 @@ def test_no_widget_outlives_its_dock(desk, qtbot):
     qtbot.waitUntil(lambda: not left())
 
 
-def test_a_dock_that_is_gone_hears_nothing_of_the_session(desk, qtbot, plate):
+def test_a_dock_that_is_gone_hears_nothing_of_the_session(context, qtbot, plate):
     for _ in range(2):
-        dock = WorkbenchDock(desk.viewer)
+        dock = WorkbenchDock(context.viewer)
         dock.deleteLater()
         with qtbot.waitSignal(dock.destroyed):
             pass
-    desk.session.open(plate)
-    desk.viewer.add_image(np.zeros((8, 8)))
+    context.session.open(plate)
+    context.viewer.add_image(np.zeros((8, 8)))
 
 
 def test_the_desk_keeps_no_viewer_alive(qapp):
     viewer = ViewerModel()
-    desk = Desk(viewer)
+    context = ViewerContext(viewer)
     gone = weakref.ref(viewer)
     del viewer
     gc.collect()
     assert gone() is None
-    desk.close(0)
+    context.close(0)
 
 
 def test_the_desk_of_a_proxy_is_the_desk_of_its_viewer(make_napari_viewer_proxy):
     viewer = make_napari_viewer_proxy()
-    assert desk_of(viewer) is desk_of(viewer.__wrapped__)
+    assert context_of(viewer) is context_of(viewer.__wrapped__)
     assert isinstance(WorkbenchDock(viewer), Dock)
 
 
@@ -166,8 +166,8 @@ def test_opening_a_dock_loads_nothing_heavy(name):
     assert "LOADED \n" in run.stdout, run.stdout + run.stderr
 
 
-def test_a_desk_that_outlives_its_window_does_not_hold_it(desk):
-    """napari's fixture, which ends before the desk's, fails where a window is still held."""
-    dock = desk.viewer.window.add_plugin_dock_widget("napari-vstain", "Data")[1]
-    desk.moved_in(dock)
-    assert desk.viewer.window is not None
+def test_a_context_that_outlives_its_window_does_not_hold_it(context):
+    """napari's fixture, which ends before the context's, fails where a window is still held."""
+    dock = context.viewer.window.add_plugin_dock_widget("napari-vstain", "Data")[1]
+    context.attach(dock)
+    assert context.viewer.window is not None

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from napari_vstain.core.models.spec import Statistics
 from napari_vstain.core.session import Curves
 from napari_vstain.core.training import Scalars
+from napari_vstain.widgets.docks.train.loss_plot import LossPlot
 from napari_vstain.widgets.layers.display import colormap, ordered, sampled_limits, training_limits
 from napari_vstain.widgets.layers.geometry import placement
 from napari_vstain.widgets.layers.repaint import LEAST_MS, SHARE, Repainter
 from napari_vstain.widgets.layers.view import drawn_rectangle, seen, visible
-from napari_vstain.widgets.plot import LossPlot
 
 
 class Layer:
@@ -80,8 +80,8 @@ def test_a_position_without_a_voxel_size_is_shown_in_pixels():
     assert known.translate == (0, 3, 4)
 
 
-def test_what_is_seen_is_in_pixels_of_the_full_resolution(desk):
-    viewer = desk.viewer
+def test_what_is_seen_is_in_pixels_of_the_full_resolution(context):
+    viewer = context.viewer
     levels = [np.zeros((400, 600)), np.zeros((200, 300))]
     layer = viewer.add_image(levels, multiscale=True, scale=(0.5, 0.5))
     y, x = visible(layer)
@@ -91,22 +91,22 @@ def test_what_is_seen_is_in_pixels_of_the_full_resolution(desk):
     assert y.stop > 200
 
 
-def test_the_slice_on_show_is_the_one_that_is_seen(desk):
-    layer = desk.viewer.add_image(np.zeros((3, 5, 40, 50)), scale=(1, 2, 1, 1))
-    desk.viewer.dims.set_current_step(0, 2)
-    desk.viewer.dims.set_current_step(1, 4)
-    t, z, _, _ = seen(desk.viewer, layer)
+def test_the_slice_on_show_is_the_one_that_is_seen(context):
+    layer = context.viewer.add_image(np.zeros((3, 5, 40, 50)), scale=(1, 2, 1, 1))
+    context.viewer.dims.set_current_step(0, 2)
+    context.viewer.dims.set_current_step(1, 4)
+    t, z, _, _ = seen(context.viewer, layer)
     assert (t, z) == (slice(2, 3), slice(4, 5))
 
 
-def test_a_rectangle_is_in_pixels_of_the_image_it_is_drawn_on(desk):
-    image = desk.viewer.add_image(np.zeros((100, 100)), scale=(0.5, 0.5), translate=(10, 0))
-    shapes = desk.viewer.add_shapes([np.array([[20, 5], [30, 10]])], shape_type="rectangle")
+def test_a_rectangle_is_in_pixels_of_the_image_it_is_drawn_on(context):
+    image = context.viewer.add_image(np.zeros((100, 100)), scale=(0.5, 0.5), translate=(10, 0))
+    shapes = context.viewer.add_shapes([np.array([[20, 5], [30, 10]])], shape_type="rectangle")
     assert drawn_rectangle(shapes, image) == (slice(20, 40), slice(10, 20))
 
 
-def test_losses_that_are_not_numbers_are_left_out_of_the_plot(desk, qtbot):
-    plot = LossPlot(desk)
+def test_losses_that_are_not_numbers_are_left_out_of_the_plot(context, qtbot):
+    plot = LossPlot(context)
     qtbot.addWidget(plot)
     losses = Curves()
     for epoch in range(1000):

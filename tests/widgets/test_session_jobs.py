@@ -10,29 +10,29 @@ from napari_vstain.core import child, inference
 from napari_vstain.core.jobs import FinishReason
 from napari_vstain.core.session import JobKind, open_path
 from napari_vstain.core.workspace import Workspace
-from napari_vstain.widgets.deploy import DeploySection
-from napari_vstain.widgets.evaluate import EvaluateSection
+from napari_vstain.widgets.docks.deploy import DeploySection
+from napari_vstain.widgets.docks.evaluate import EvaluateSection
+from napari_vstain.widgets.docks.train import TrainSection
 from napari_vstain.widgets.section import Condition
-from napari_vstain.widgets.train import TrainSection
 
 PATIENCE_MS = 240_000
 LONG = {"epochs": 10_000, "patch_px": 32, "batch_size": 2}
 
 
 @pytest.fixture
-def study(desk, workspace):
+def study(context, workspace):
     """The session with a workspace, a dataset and channels."""
-    desk.session.adopt(open_path(workspace.root))
-    desk.session.choose_channels(("Phase",), ("Nuclei",))
-    return desk.session
+    context.session.adopt(open_path(workspace.root))
+    context.session.choose_channels(("Phase",), ("Nuclei",))
+    return context.session
 
 
 @pytest.fixture
-def section(desk, qtbot):
+def section(context, qtbot):
     """A function that opens a section of a class, as a dock does."""
 
     def opened(kind):
-        made = kind(desk)
+        made = kind(context)
         qtbot.addWidget(made)
         return made
 
@@ -79,8 +79,8 @@ def test_a_dock_opened_in_the_middle_of_a_fit_shows_all_of_it(study, section, qt
     assert job.status.reason is FinishReason.CANCELLED
 
 
-def test_no_second_training_starts_from_a_dock_that_is_opened_again(desk, study, section, qtbot):
-    first = TrainSection(desk)
+def test_no_second_training_starts_from_a_dock_that_is_opened_again(context, study, section, qtbot):
+    first = TrainSection(context)
     job = fit(study)
     closed(qtbot, first)
     again = section(TrainSection)
@@ -114,8 +114,8 @@ def test_two_docks_of_one_kind_show_the_same_from_start_to_end(study, section, q
         assert not dock.go.isHidden()
 
 
-def test_what_came_of_a_fit_is_shown_by_a_dock_that_is_opened_after_it(desk, study, section, qtbot):
-    closed(qtbot, TrainSection(desk))
+def test_what_came_of_a_fit_is_shown_by_a_dock_that_is_opened_after_it(context, study, section, qtbot):
+    closed(qtbot, TrainSection(context))
     told = []
     study.runs_changed.connect(lambda: told.append(True))
     job = fit(study, epochs=1)

@@ -34,10 +34,10 @@ def test_a_registry_that_is_in_use_stays():
     assert pixel == pint.get_application_registry().pixel
 
 
-def test_the_warm_up_reads_them(qtbot, desk):
+def test_the_warm_up_reads_them(qtbot, context):
     from napari_vstain.widgets.warmup import WarmUp
 
-    warm = WarmUp(desk.pump, desk.session, ["colorsys"])
+    warm = WarmUp(context.pump, context.session, ["colorsys"])
     warm.start()
     qtbot.waitUntil(lambda: warm.done)
     assert read_units() is None

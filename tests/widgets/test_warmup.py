@@ -18,18 +18,18 @@ def _thawed():
     gc.unfreeze()
 
 
-def test_the_warm_up_imports_in_the_background_and_measures_its_gap(qtbot, desk):
+def test_the_warm_up_imports_in_the_background_and_measures_its_gap(qtbot, context):
     sys.modules.pop("colorsys", None)
-    warm = WarmUp(desk.pump, desk.session, ["colorsys", "no_such_module_anywhere"])
+    warm = WarmUp(context.pump, context.session, ["colorsys", "no_such_module_anywhere"])
     warm.start()
     qtbot.waitUntil(lambda: warm.done)
     assert "colorsys" in sys.modules
     assert warm.gap_max_ms > 0
 
 
-def test_what_was_imported_is_not_searched_for_garbage(qtbot, desk):
+def test_what_was_imported_is_not_searched_for_garbage(qtbot, context):
     gc.unfreeze()
-    warm = WarmUp(desk.pump, desk.session, ["colorsys"])
+    warm = WarmUp(context.pump, context.session, ["colorsys"])
     warm.start()
     qtbot.waitUntil(lambda: warm.done)
     assert gc.get_freeze_count() > 100_000  # napari alone brings more
@@ -37,12 +37,12 @@ def test_what_was_imported_is_not_searched_for_garbage(qtbot, desk):
     assert gc.get_freeze_count() == 0
 
 
-def test_a_layer_older_than_the_modules_gives_its_memory_back_when_removed(qtbot, desk):
-    layer = weakref.ref(desk.viewer.add_image(np.zeros((64, 64), np.float32), name="old"))
-    desk.moved_in(desk.viewer.window.add_plugin_dock_widget("napari-vstain", "Data")[1])
-    desk.warm_up.start()
-    qtbot.waitUntil(lambda: desk.warm_up.done, timeout=120_000)
-    desk.viewer.layers.remove("old")
+def test_a_layer_older_than_the_modules_gives_its_memory_back_when_removed(qtbot, context):
+    layer = weakref.ref(context.viewer.add_image(np.zeros((64, 64), np.float32), name="old"))
+    context.attach(context.viewer.window.add_plugin_dock_widget("napari-vstain", "Data")[1])
+    context.warm_up.start()
+    qtbot.waitUntil(lambda: context.warm_up.done, timeout=120_000)
+    context.viewer.layers.remove("old")
     qtbot.wait(50)
     gc.collect()
     assert layer() is None

@@ -7,12 +7,12 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QApplication, QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_vstain.core.session import open_path
-from napari_vstain.widgets import access
-from napari_vstain.widgets.access import TabOrder
 from napari_vstain.widgets.dock import Dock
-from napari_vstain.widgets.predict import PredictSection
-from napari_vstain.widgets.style import mark_wrong
-from napari_vstain.widgets.wheel import WheelFilter
+from napari_vstain.widgets.docks.predict import PredictSection
+from napari_vstain.widgets.kit import tab_order as access
+from napari_vstain.widgets.kit.style import mark_wrong
+from napari_vstain.widgets.kit.tab_order import TabOrder
+from napari_vstain.widgets.kit.wheel import WheelFilter
 
 
 class StyleChanges(QObject):
@@ -53,7 +53,7 @@ def test_a_dock_is_styled_once_for_each_theme(make_napari_viewer_proxy, qtbot, s
     qtbot.wait(50)
     assert len(sheets) == 2
     assert sheets[0] != sheets[1]
-    assert dock.desk.session.close(timeout_s=20)
+    assert dock.context.session.close(timeout_s=20)
 
 
 def test_an_editor_is_styled_anew_only_when_it_turns_wrong_or_right(qtbot):
@@ -77,7 +77,7 @@ def test_what_a_prediction_reports_styles_no_editor_anew(make_napari_viewer_prox
     viewer = make_napari_viewer_proxy(show=True)
     dock = viewer.window.add_plugin_dock_widget("napari-vstain", "Predict")[1]
     viewer.add_image(field, name="Phase")
-    dock.desk.session.choose_model(model_at(checkpoint))
+    dock.context.session.choose_model(model_at(checkpoint))
     section, changes = dock.section, StyleChanges()
     assert isinstance(section, PredictSection)
     qtbot.wait(50)
@@ -87,7 +87,7 @@ def test_what_a_prediction_reports_styles_no_editor_anew(make_napari_viewer_prox
     section.start()
     qtbot.waitUntil(lambda: section.job is None, timeout=30_000)
     assert changes.number == 0
-    assert dock.desk.session.close(timeout_s=20)
+    assert dock.context.session.close(timeout_s=20)
 
 
 def test_the_tab_order_is_left_alone_until_there_are_other_stops(qtbot, monkeypatch):
@@ -139,7 +139,7 @@ def test_a_label_and_a_button_cost_no_call_of_ours_for_their_events(qtbot, monke
 def test_what_comes_into_one_part_is_watched_without_searching_the_others(make_napari_viewer_proxy, qtbot, workspace):
     viewer = make_napari_viewer_proxy(show=True)
     dock = viewer.window.add_plugin_dock_widget("napari-vstain", "Data")[1]
-    dock.desk.session.adopt(open_path(workspace.root))
+    dock.context.session.adopt(open_path(workspace.root))
     qtbot.wait(50)
     searched = []
     box = QWidget()
@@ -151,4 +151,4 @@ def test_what_comes_into_one_part_is_watched_without_searching_the_others(make_n
     row.addWidget(QComboBox())
     qtbot.wait(20)
     assert [part for part, kind in searched if kind is QWidget] == [box]
-    assert dock.desk.session.close(timeout_s=20)
+    assert dock.context.session.close(timeout_s=20)

@@ -60,7 +60,7 @@ def open_window(workspace: Workspace | None, images: Sequence[Path]) -> None:
     if workspace is not None and any(
         path.suffix == ".zarr" for path in images
     ):  # what is named is shown, not the workspace's own dataset
-        workbench.desk.session.adopt(Opened(workspace, None))
+        workbench.context.session.adopt(Opened(workspace, None))
     elif workspace is not None:
         workbench.steps[0].section.open(workspace.root)
     for path in images:

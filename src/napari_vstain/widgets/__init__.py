@@ -1,1 +1,1 @@
-"""Qt and napari: one dock a file. Importing a dock loads none of the heavy modules of the backend."""
+"""Qt and napari: `kit` knows Qt only, `layers` adds layers, `docks` are what people see. No heavy module is loaded here."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from napari_vstain.widgets.colours import DARK, Colour, Theme
+from napari_vstain.widgets.kit.colours import DARK, Colour, Theme
 
 
 def bare(viewer: Any) -> Any:

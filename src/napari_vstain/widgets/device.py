@@ -7,8 +7,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
 from napari_vstain.core.progress import Progress
-from napari_vstain.widgets.desk import Desk
-from napari_vstain.widgets.style import as_role
+from napari_vstain.widgets.kit.style import as_role
+from napari_vstain.widgets.viewer_context import ViewerContext
 
 _RETRY_MS = 1000
 
@@ -16,9 +16,9 @@ _RETRY_MS = 1000
 class DeviceLine(QLabel):
     """``NVIDIA H200 · 139 GB``, or ``CPU · 2 cores``, with what that means in the tooltip."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, context: ViewerContext) -> None:
         super().__init__(f"CPU · {os.cpu_count()} cores")
-        self._desk = desk
+        self._context = context
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         as_role(self, "device")
         self._timer = QTimer(self)
@@ -29,7 +29,7 @@ class DeviceLine(QLabel):
     def _ask(self) -> None:
         if "torch" in sys.modules:
             self._timer.stop()
-            self._desk.pump.call(self._desk.session, describe_device, self._show, lambda _: None, self)
+            self._context.pump.call(self._context.session, describe_device, self._show, lambda _: None, self)
 
     def _show(self, answer: tuple[str, str]) -> None:
         text, meaning = answer

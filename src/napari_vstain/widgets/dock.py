@@ -6,13 +6,13 @@ from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_vstain.widgets.access import TabOrder
-from napari_vstain.widgets.colours import Theme
-from napari_vstain.widgets.desk import desk_of
 from napari_vstain.widgets.footer import Footer
+from napari_vstain.widgets.kit.colours import Theme
+from napari_vstain.widgets.kit.style import MAX_WIDTH, MIN_WIDTH, style_sheet
+from napari_vstain.widgets.kit.tab_order import TabOrder
+from napari_vstain.widgets.kit.wheel import WheelFilter
 from napari_vstain.widgets.section import Section
-from napari_vstain.widgets.style import MAX_WIDTH, MIN_WIDTH, style_sheet
-from napari_vstain.widgets.wheel import WheelFilter
+from napari_vstain.widgets.viewer_context import context_of
 
 
 class Dock(QWidget):
@@ -20,7 +20,7 @@ class Dock(QWidget):
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
-        self.desk = desk_of(viewer)
+        self.context = context_of(viewer)
         self.content = QWidget()
         self.inside = QVBoxLayout(self.content)
         self.inside.setContentsMargins(0, 0, 0, 0)
@@ -33,7 +33,7 @@ class Dock(QWidget):
         self.wheel.grown.connect(self._arrange)
         self._order = TabOrder(self)
         column.addWidget(_scrolled(self.content), 1)
-        column.addWidget(Footer(self.desk))
+        column.addWidget(Footer(self.context))
         self.setMinimumWidth(MIN_WIDTH + 20)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
@@ -54,7 +54,7 @@ class Dock(QWidget):
             self._dress()
 
     def _dress(self) -> None:
-        theme = self.desk.theme
+        theme = self.context.theme
         if theme != self._theme:
             self._theme = theme
             self.setStyleSheet(style_sheet(theme))
@@ -65,7 +65,7 @@ class Dock(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Learn which window holds the dock."""
         super().showEvent(event)
-        self.desk.moved_in(self)
+        self.context.attach(self)
 
 
 class SectionDock(Dock):
@@ -75,7 +75,7 @@ class SectionDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self.section = self.section_class(self.desk)
+        self.section = self.section_class(self.context)
         self.inside.addWidget(self.section)
         self.inside.addStretch(1)
 

@@ -6,20 +6,20 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_vstain.core.jobs import Job, JobState, JobStatus
-from napari_vstain.widgets.bar import Bar
-from napari_vstain.widgets.connections import Connection, connect, disconnector, when_destroyed
-from napari_vstain.widgets.desk import Desk
 from napari_vstain.widgets.device import DeviceLine
-from napari_vstain.widgets.style import eliding, rule, stop_button
-from napari_vstain.widgets.wording import progress, progress_line, time_left
+from napari_vstain.widgets.kit.connections import Connection, connect, disconnector, when_destroyed
+from napari_vstain.widgets.kit.progress_bar import ProgressBar
+from napari_vstain.widgets.kit.style import eliding, rule, stop_button
+from napari_vstain.widgets.kit.text import progress, progress_line, time_left
+from napari_vstain.widgets.viewer_context import ViewerContext
 
 
 class Footer(QWidget):
     """One row for each job under way, and the device line. It survives its jobs, and they survive it."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, context: ViewerContext) -> None:
         super().__init__()
-        self._desk = desk
+        self._context = context
         self._rows = QVBoxLayout()
         self._rows.setSpacing(4)
         column = QVBoxLayout(self)
@@ -27,19 +27,19 @@ class Footer(QWidget):
         column.setSpacing(4)
         column.addWidget(rule())
         column.addLayout(self._rows)
-        column.addWidget(DeviceLine(desk))
+        column.addWidget(DeviceLine(context))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         connections: list[Connection] = []
         when_destroyed(self, disconnector(connections))
-        connect(desk.session.job_started, self.show_job, connections)
-        for job in desk.session.announced:
+        connect(context.session.job_started, self.show_job, connections)
+        for job in context.session.announced:
             self.show_job(job)
 
     def show_job(self, job: Job[Any]) -> None:
         """Add a row for a job; it goes when the job ends."""
         row = JobRow(job)
         self._rows.addWidget(row)
-        self._desk.pump.listen(job, row, progressed=row.reflect, finished=row.finish)
+        self._context.pump.listen(job, row, progressed=row.reflect, finished=row.finish)
 
 
 class JobRow(QWidget):
@@ -49,7 +49,7 @@ class JobRow(QWidget):
         super().__init__()
         self._job = job
         self._text = eliding(job.name)
-        self._bar = Bar()
+        self._bar = ProgressBar()
         self.stop = stop_button()
         self.stop.clicked.connect(self._stop)
         left = QVBoxLayout()

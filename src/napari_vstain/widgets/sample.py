@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QApplication
 from napari_vstain.contributions import LayerData, sample_plate
 from napari_vstain.core.jobs import Job, JobStatus
 from napari_vstain.core.progress import Progress
-from napari_vstain.widgets.desk import Desk, desk_of
 from napari_vstain.widgets.units import read_units, use_units
+from napari_vstain.widgets.viewer_context import ViewerContext, context_of
 
 _TITLE = "Making the sample plate"
 _LOOK_MS = 30
@@ -28,7 +28,7 @@ def open_sample() -> list[LayerData]:
     from napari.layers import Layer
 
     viewer = napari.current_viewer()
-    desk = desk_of(viewer)
+    context = context_of(viewer)
     made: list[Any] = [None, []]
 
     def make(progress: Progress) -> None:
@@ -37,8 +37,8 @@ def open_sample() -> list[LayerData]:
 
         made[1] = [_read(*layer) for layer in sample_plate(progress)]
 
-    job = desk.session.start(make, _TITLE)
-    _wait(job, desk)
+    job = context.session.start(make, _TITLE)
+    _wait(job, context)
     job.result()
     use_units(made[0])
     *others, last = made[1]
@@ -54,14 +54,14 @@ def _read(data: Any, arguments: dict[str, Any], kind: str) -> LayerData:
     return np.asarray(finest), {**arguments, "multiscale": False}, kind
 
 
-def _wait(job: Job[None], desk: Desk) -> None:
+def _wait(job: Job[None], context: ViewerContext) -> None:
     """Handle events until a job has ended, and show in the activity dock how far it is; stop it with the window."""
     loop, timer = QEventLoop(), QTimer()
     show, close = _bar()
 
     def look() -> None:
         show(job.status)
-        if desk.closed:
+        if context.closed:
             job.stop()
         if not job.running:
             loop.quit()

@@ -16,11 +16,11 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.jobs import FinishReason, Job, JobState, JobStatus
 from napari_vstain.core.progress import Progress
-from napari_vstain.widgets.connections import Connection, connect, disconnector, untier, when_destroyed
-from napari_vstain.widgets.desk import Desk
-from napari_vstain.widgets.style import MAX_WIDTH, MIN_WIDTH, problem_line
-from napari_vstain.widgets.threads import outcome_error
-from napari_vstain.widgets.wheel import watched
+from napari_vstain.widgets.kit.connections import Connection, connect, disconnector, event_disconnector, when_destroyed
+from napari_vstain.widgets.kit.style import MAX_WIDTH, MIN_WIDTH, problem_line
+from napari_vstain.widgets.kit.wheel import watched
+from napari_vstain.widgets.main_thread import outcome_error
+from napari_vstain.widgets.viewer_context import ViewerContext
 
 _log = logging.getLogger(__name__)
 
@@ -54,10 +54,10 @@ class Section(QWidget):
     """Which of the session's jobs it shows, see `follow_jobs`."""
     state = Signal(object)
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, context: ViewerContext) -> None:
         super().__init__()
-        self.desk = desk
-        self.session = desk.session
+        self.context = context
+        self.session = context.session
         self.now = SectionState()
         self.job: Job[Any] | None = None
         """The job of our kind that runs."""
@@ -82,21 +82,21 @@ class Section(QWidget):
         super().showEvent(event)
         watched(self)
 
-    def say(self, condition: Condition, summary: str) -> None:
+    def set_state(self, condition: Condition, summary: str) -> None:
         """Change the state, and tell who listens."""
         state = SectionState(condition, summary)
         if state != self.now:
             self.now = state
             self.state.emit(state)
 
-    def hear(self, signal: SignalInstance, slot: Callable[..., Any]) -> None:
+    def connect_session(self, signal: SignalInstance, slot: Callable[..., Any]) -> None:
         """Connect a session's signal for as long as this section lives."""
         connect(signal, slot, self._connections)
 
-    def tie(self, emitter: Any, slot: Callable[..., Any]) -> None:
+    def connect_napari(self, emitter: Any, slot: Callable[..., Any]) -> None:
         """Connect one of napari's events for as long as this section lives."""
         emitter.connect(slot)
-        when_destroyed(self, untier(emitter, WeakMethod(slot)))
+        when_destroyed(self, event_disconnector(emitter, WeakMethod(slot)))
 
     def row(self, *widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
         """Add widgets side by side; `stretch` is the index of the one that takes what width is left."""
@@ -109,14 +109,14 @@ class Section(QWidget):
 
     def call(self, function: Callable[[Progress], Any], then: Callable[[Any], object]) -> Job[Any]:
         """Run a function off the main thread, then call `then(result)` here; an error goes to the line."""
-        return self.desk.pump.call(self.session, function, then, self.complain, self)
+        return self.context.pump.call(self.session, function, then, self.show_error, self)
 
     # The session's job of our kind. A section owns none: it shows what whoever opens it, however late, should see.
 
     def follow_jobs(self) -> None:
         """Show the session's last job of our kind, and those that come, whoever starts them."""
-        self.hear(self.session.job_started, self._came)
-        self.hear(self.session.workspace_changed, self._moved)
+        self.connect_session(self.session.job_started, self._came)
+        self.connect_session(self.session.workspace_changed, self._moved)
         if (job := self.session.latest(self.kind)) is not None and self._is_here(job):
             self._show_job(job)
 
@@ -140,13 +140,13 @@ class Section(QWidget):
         self._followed = job
         if job.running:
             self.job = job
-            self.settle()
+            self.clear_error()
             self.began(job)
 
             def hear(status: JobStatus) -> None:
                 self._reflect_job(job, status)
 
-            self.desk.pump.listen(job, self, progressed=hear, finished=hear)
+            self.context.pump.listen(job, self, progressed=hear, finished=hear)
         else:
             self.began(job)
             self.ended(job, job.status)
@@ -163,7 +163,7 @@ class Section(QWidget):
     def _moved(self, *_: object) -> None:
         if self.job is None:
             self._followed = None
-            self.settle()
+            self.clear_error()
             self.forget()
 
     def _is_here(self, job: Job[Any]) -> bool:
@@ -172,32 +172,32 @@ class Section(QWidget):
     def completed(self, job: Job[Any], status: JobStatus) -> bool:
         """Return True if a job completed; else show how it ended."""
         if status.reason is FinishReason.FAILED:
-            self.complain(outcome_error(job))
+            self.show_error(outcome_error(job))
         elif status.reason is FinishReason.CANCELLED:
-            self.say(Condition.READY, "stopped")
+            self.set_state(Condition.READY, "stopped")
         return status.reason is FinishReason.COMPLETED
 
-    def complain(self, error: BaseException | str) -> None:
-        """Show what went wrong until `settle`."""
+    def show_error(self, error: BaseException | str) -> None:
+        """Show what went wrong until `clear_error`."""
         if isinstance(error, BaseException) and not isinstance(error, VstainError):
             _log.error("%s: %r", self.title, error, exc_info=error)
         self.problem.setText(sentence(error))
         self.problem.setVisible(True)
-        self.say(Condition.FAILED, sentence(error))
+        self.set_state(Condition.FAILED, sentence(error))
 
-    def settle(self) -> None:
+    def clear_error(self) -> None:
         """Clear what went wrong before: its cause is gone, or something is tried anew."""
         self.problem.setVisible(False)
         if self.now.condition is Condition.FAILED:
-            self.say(Condition.READY, "")
+            self.set_state(Condition.READY, "")
 
-    def attempt(self, action: Callable[[], object]) -> None:
+    def guarded(self, action: Callable[[], object]) -> None:
         """Do something that a click asked for; what it raises goes to the line, never to a traceback."""
-        self.settle()
+        self.clear_error()
         try:
             action()
         except Exception as error:
-            self.complain(error)
+            self.show_error(error)
 
 
 def sentence(error: BaseException | str) -> str:

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_vstain.core.jobs import JobStatus
 from napari_vstain.core.progress import Progress
-from napari_vstain.widgets.threads import Pump, Starter
+from napari_vstain.widgets.main_thread import JobEventPump, Starter
 from napari_vstain.widgets.units import read_units, use_units
 
 DELAY_MS = 2000
@@ -36,7 +36,7 @@ class WarmUp(QObject):
 
     finished = Signal()
 
-    def __init__(self, pump: Pump, starter: Starter, modules: Sequence[str] = HEAVY) -> None:
+    def __init__(self, pump: JobEventPump, starter: Starter, modules: Sequence[str] = HEAVY) -> None:
         super().__init__()
         self.gap_max_ms = 0.0
         """The largest gap of a 5 ms main-thread timer while all was loaded."""

@@ -5,14 +5,14 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
-from napari_vstain.widgets.data import DataSection
-from napari_vstain.widgets.deploy import DeploySection
 from napari_vstain.widgets.dock import Dock
-from napari_vstain.widgets.evaluate import EvaluateSection
-from napari_vstain.widgets.predict import PredictSection
+from napari_vstain.widgets.docks.data import DataSection
+from napari_vstain.widgets.docks.deploy import DeploySection
+from napari_vstain.widgets.docks.evaluate import EvaluateSection
+from napari_vstain.widgets.docks.predict import PredictSection
+from napari_vstain.widgets.docks.train import TrainSection
+from napari_vstain.widgets.kit.style import as_role, eliding, rule, show_state
 from napari_vstain.widgets.section import Condition, Section, SectionState
-from napari_vstain.widgets.style import as_role, eliding, rule, show_state
-from napari_vstain.widgets.train import TrainSection
 
 SECTIONS: tuple[type[Section], ...] = (DataSection, TrainSection, PredictSection, EvaluateSection, DeploySection)
 """In the order of the work; annotation goes between data and training."""
@@ -24,7 +24,7 @@ class WorkbenchDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self.steps = [Step(number, kind(self.desk)) for number, kind in enumerate(SECTIONS, start=1)]
+        self.steps = [Step(number, kind(self.context)) for number, kind in enumerate(SECTIONS, start=1)]
         for step in self.steps:
             self.inside.addWidget(step)
             step.open(isinstance(step.section, DataSection | PredictSection))

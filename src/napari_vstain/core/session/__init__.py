@@ -2,7 +2,7 @@
 
 from napari_vstain.core.session.curves import Curves, Series
 from napari_vstain.core.session.last_model import recall_model, remember_model
-from napari_vstain.core.session.live import Caveat, Engaged, Live, Said
+from napari_vstain.core.session.live_prediction import AccuracyNote, EngineInfo, LivePrediction, PredictionNotes
 from napari_vstain.core.session.matching import OpenImage, Role, match_sources
 from napari_vstain.core.session.open_models import Model, PredictorCache, chosen_model, model_at, runs_of
 from napari_vstain.core.session.opening import Opened, guess_roles, open_path, registered, registered_name
@@ -10,17 +10,17 @@ from napari_vstain.core.session.session import Session
 from napari_vstain.core.session.session_jobs import JobKind, stop_jobs
 
 __all__ = [
-    "Caveat",
+    "AccuracyNote",
     "Curves",
-    "Engaged",
+    "EngineInfo",
     "JobKind",
-    "Live",
+    "LivePrediction",
     "Model",
     "OpenImage",
     "Opened",
+    "PredictionNotes",
     "PredictorCache",
     "Role",
-    "Said",
     "Series",
     "Session",
     "chosen_model",

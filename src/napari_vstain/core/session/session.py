@@ -14,7 +14,7 @@ from napari_vstain.core.progress import Progress
 from napari_vstain.core.session.choices import Choices
 from napari_vstain.core.session.curves import Curves
 from napari_vstain.core.session.last_model import remember_model
-from napari_vstain.core.session.live import Live, Said
+from napari_vstain.core.session.live_prediction import LivePrediction, PredictionNotes
 from napari_vstain.core.session.open_models import PredictorCache, chosen_model
 from napari_vstain.core.session.opening import registered
 from napari_vstain.core.session.session_jobs import JobKind, Jobs
@@ -98,9 +98,9 @@ class Session(Choices):
 
         asked = {"positions": tuple(positions), "workspace": workspace}
         name = f"Predicting {positions[0] if len(positions) == 1 else f'{len(positions)} positions'}"
-        return self.start(predict, name, kind=JobKind.PREDICT, asked=asked, record=Said())
+        return self.start(predict, name, kind=JobKind.PREDICT, asked=asked, record=PredictionNotes())
 
-    def stream(self, request: StreamRequest, *, title: str = "", **options: Any) -> Live:
+    def stream(self, request: StreamRequest, *, title: str = "", **options: Any) -> LivePrediction:
         """Predict open images with the chosen model, from what is looked at outward.
 
         Parameters
@@ -113,9 +113,11 @@ class Session(Choices):
             ``engine``, ``device``, ``precision``, ``threads``, ``augment``.
         """
         model = self.open_model
-        live = Live(request, model, {"threads": self.threads, **options}, self._predictors)
+        live = LivePrediction(request, model, {"threads": self.threads, **options}, self._predictors)
         asked = {"title": title, "targets": model.spec.targets, "workspace": self.workspace}
-        live.job = self.start(live, f"Predicting {title}".strip(), kind=JobKind.PREDICT, asked=asked, record=Said())
+        live.job = self.start(
+            live, f"Predicting {title}".strip(), kind=JobKind.PREDICT, asked=asked, record=PredictionNotes()
+        )
         return live
 
     def evaluate(self, run: Run, positions: Sequence[str], **options: Any) -> Job[EvaluateResult]:

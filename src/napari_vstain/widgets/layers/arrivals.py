@@ -4,18 +4,18 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_vstain.widgets.layers.book import Book, Origin
+from napari_vstain.widgets.layers.registry import LayerOrigin, LayerRegistry
 
 
 class Arrivals(QObject):
-    """Waits until all layers of one reading are there, enters them in the book, then tells who listens."""
+    """Waits until all layers of one reading are there, enters them in the registry, then tells who listens."""
 
     came = Signal(list)
     """The layers, all of one position of one dataset."""
 
-    def __init__(self, viewer: Any, book: Book) -> None:
+    def __init__(self, viewer: Any, registry: LayerRegistry) -> None:
         super().__init__()
-        self._book = book
+        self._registry = registry
         self._layers: list[Any] = []
         self._wait_for_more = QTimer(self)
         self._wait_for_more.setSingleShot(True)
@@ -30,7 +30,7 @@ class Arrivals(QObject):
 
     def _see(self, layer: Any) -> None:
         said = layer.metadata.get("vstain")
-        if isinstance(said, dict) and "path" in said and self._book.origin(layer) is None:
+        if isinstance(said, dict) and "path" in said and self._registry.origin(layer) is None:
             self._layers.append(layer)
             self._wait_for_more.start()
 
@@ -38,5 +38,5 @@ class Arrivals(QObject):
         layers, self._layers = self._layers, []
         places = [(layer.metadata["vstain"]["path"], layer.metadata["vstain"]["position"]) for layer in layers]
         for layer, place in zip(layers, places, strict=True):
-            self._book.enter(layer, Origin("source", layer.metadata["vstain"]["channel"], *place))
+            self._registry.add(layer, LayerOrigin("source", layer.metadata["vstain"]["channel"], *place))
         self.came.emit([layer for layer, place in zip(layers, places, strict=True) if place == places[-1]])

@@ -6,14 +6,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from napari_vstain.core.arrays import Limits
-from napari_vstain.widgets.layers.book import Book, Origin
+from napari_vstain.widgets.layers.registry import LayerOrigin, LayerRegistry
 
 
 class Contrast:
     """The contrast limits of the stains of one viewer. Limits that a person sets hold for the stain everywhere."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, registry: LayerRegistry) -> None:
+        self._registry = registry
         self._known: WeakKeyDictionary[Any, Limits] = WeakKeyDictionary()
         """Layers, also those that were put away, and the limits that are their own."""
         self._chosen: dict[tuple[str, str], Limits] = {}
@@ -32,7 +32,7 @@ class Contrast:
             for layer in list(self._known):
                 layer.contrast_limits = self.limits(self._origin(layer), self._known[layer])
 
-    def limits(self, origin: Origin, own: Limits) -> Limits:
+    def limits(self, origin: LayerOrigin, own: Limits) -> Limits:
         """Return the limits of a layer: those a person set, else those of the target it predicts, else its own."""
         if (chosen := self._chosen.get(self._key(origin))) is not None:
             return chosen
@@ -44,11 +44,11 @@ class Contrast:
         return own
 
     def follow(self, layer: Any) -> None:
-        """Link a layer of the book with those of its stain, and learn what a person sets.
+        """Link a layer of the registry with those of its stain, and learn what a person sets.
 
         Its limits now are its own: of a target they hold for the predictions of it.
         """
-        origin = self._book.origin(layer)
+        origin = self._registry.origin(layer)
         if origin is None or origin.kind not in ("target", "prediction") or layer in self._known:
             return
         self._known[layer] = tuple(layer.contrast_limits)
@@ -60,8 +60,8 @@ class Contrast:
 
     def pairs(self, viewer: Any) -> bool:
         """Return True if a target and a prediction of it are both among the layers."""
-        targets = [origin for _, origin in self._book.shown(viewer, "target")]
-        predictions = [origin for _, origin in self._book.shown(viewer, "prediction")]
+        targets = [origin for _, origin in self._registry.shown(viewer, "target")]
+        predictions = [origin for _, origin in self._registry.shown(viewer, "prediction")]
         return any(_same_field(target, made) for target in targets for made in predictions)
 
     def _changed(self, event: Any) -> None:
@@ -75,11 +75,11 @@ class Contrast:
                 if other is not layer and self._key(self._origin(other)) == self._key(origin):
                     other.contrast_limits = layer.contrast_limits
 
-    def _key(self, origin: Origin) -> tuple[str, str]:
+    def _key(self, origin: LayerOrigin) -> tuple[str, str]:
         return ("" if self._linked else origin.kind, origin.channel)
 
-    def _origin(self, layer: Any) -> Origin:
-        return self._book.origin(layer) or Origin("target", "")
+    def _origin(self, layer: Any) -> LayerOrigin:
+        return self._registry.origin(layer) or LayerOrigin("target", "")
 
     @contextmanager
     def _setting(self) -> Iterator[None]:
@@ -90,5 +90,5 @@ class Contrast:
             self._ours = False
 
 
-def _same_field(one: Origin, other: Origin) -> bool:
+def _same_field(one: LayerOrigin, other: LayerOrigin) -> bool:
     return (one.channel, one.dataset, one.position) == (other.channel, other.dataset, other.position)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_vstain.core.progress import Progress
-from napari_vstain.widgets.layers.book import Book, Kind, Origin
 from napari_vstain.widgets.layers.contrast import Contrast
 from napari_vstain.widgets.layers.display import sampled_limits
 from napari_vstain.widgets.layers.geometry import Placement, placement
+from napari_vstain.widgets.layers.registry import Kind, LayerOrigin, LayerRegistry
 
 if TYPE_CHECKING:
     from napari_vstain.core.data import Dataset, Position
@@ -21,7 +21,7 @@ IN_MEMORY_BYTES = 2**30
 class Picture:
     """One channel of a position, ready to be shown."""
 
-    origin: Origin
+    origin: LayerOrigin
     data: Any
     """An array with the axes of `place`, or a pyramid of dask arrays."""
     limits: tuple[float, float]
@@ -40,7 +40,7 @@ def read_pictures(
     for channel in (*sources, *targets):
         is_source = channel in sources
         kind: Kind = "source" if is_source else "target"
-        origin = Origin(kind, channel, str(dataset.path), position.key)
+        origin = LayerOrigin(kind, channel, str(dataset.path), position.key)
         data = _read(position, channel, labels) if whole else _pyramid(position, channel, labels)
         limits = sampled_limits(data if whole else data[-1])
         pictures.append(Picture(origin, data, limits, place))
@@ -48,33 +48,35 @@ def read_pictures(
     return pictures
 
 
-def show_pictures(viewer: Any, book: Book, contrast: Contrast, pictures: Sequence[Picture]) -> Iterator[None]:
+def show_pictures(
+    viewer: Any, registry: LayerRegistry, contrast: Contrast, pictures: Sequence[Picture]
+) -> Iterator[None]:
     """Put the former position's layers away and add the new one's, yielding after each so that the window breathes."""
-    nothing_else = all(book.origin(layer) is not None for layer in viewer.layers)
+    nothing_else = all(registry.origin(layer) is not None for layer in viewer.layers)
     shown = {picture.origin for picture in pictures}
-    for layer, origin in list(book.shown(viewer)):
+    for layer, origin in list(registry.shown(viewer)):
         if origin in shown or (origin.dataset and origin.kind in ("source", "target")):
             viewer.layers.remove(layer)  # it can be read again
     yield
     for picture in pictures:
-        _add(viewer, book, contrast, picture)
+        _add(viewer, registry, contrast, picture)
         yield
     if nothing_else:
         viewer.reset_view()
 
 
-def put_away(viewer: Any, book: Book, keep: tuple[str, str]) -> None:
+def put_away(viewer: Any, registry: LayerRegistry, keep: tuple[str, str]) -> None:
     """Remove the images that were shown of other positions than `keep`, (dataset, position), by us and by nobody else.
 
     What a reader added stays: it was asked for.
     """
-    for layer, origin in list(book.shown(viewer, "source", "target")):
+    for layer, origin in list(registry.shown(viewer, "source", "target")):
         read = "path" in (layer.metadata.get("vstain") or {})
         if origin.dataset and (origin.dataset, origin.position) != keep and not read:
             viewer.layers.remove(layer)
 
 
-def _add(viewer: Any, book: Book, contrast: Contrast, picture: Picture) -> None:
+def _add(viewer: Any, registry: LayerRegistry, contrast: Contrast, picture: Picture) -> None:
     from napari.layers import Image
 
     origin = picture.origin
@@ -83,12 +85,12 @@ def _add(viewer: Any, book: Book, contrast: Contrast, picture: Picture) -> None:
         name=origin.channel,
         multiscale=isinstance(picture.data, list),
         contrast_limits=picture.limits,
-        colormap="gray" if origin.kind == "source" else book.colour(origin.channel),
+        colormap="gray" if origin.kind == "source" else registry.colour(origin.channel),
         blending="translucent_no_depth" if origin.kind == "source" else "additive",
         metadata={"vstain": {"kind": origin.kind, "channel": origin.channel, "position": origin.position}},
         **picture.place.arguments(),
     )
-    viewer.add_layer(book.enter(layer, origin))
+    viewer.add_layer(registry.add(layer, origin))
     contrast.follow(layer)
 
 

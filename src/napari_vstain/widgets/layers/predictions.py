@@ -13,10 +13,10 @@ from napari_vstain.core.inference.augment import UNCERTAINTY
 from napari_vstain.core.models.spec import ModelSpec, OutputSpec, Statistics
 from napari_vstain.core.tiling.tile_queue import EVERYTHING, Area
 from napari_vstain.widgets.compat import full_resolution
-from napari_vstain.widgets.layers.book import Book, Kind, Origin
 from napari_vstain.widgets.layers.contrast import Contrast
 from napari_vstain.widgets.layers.display import training_limits
 from napari_vstain.widgets.layers.geometry import carried
+from napari_vstain.widgets.layers.registry import Kind, LayerOrigin, LayerRegistry
 from napari_vstain.widgets.layers.repaint import Repainter
 
 KEPT_BYTES = 2**30
@@ -38,7 +38,7 @@ class Subject:
     tasks: tuple[str, ...]
 
 
-class Canvases:
+class PredictionLayers:
     """The layers of one subject: one a target, and the arrays behind them."""
 
     def __init__(self, subject: Subject, spec: ModelSpec) -> None:
@@ -81,11 +81,11 @@ class Canvases:
 
 
 class Predictions:
-    """The canvases of one viewer: on the canvas at their position, put away in memory while another one is open."""
+    """The predictions of one viewer: on the canvas at their position, put away in memory while another one is open."""
 
-    def __init__(self, viewer: Any, book: Book, contrast: Contrast) -> None:
-        self._window, self._book, self._contrast = ref(viewer), book, contrast
-        self._all: list[Canvases] = []
+    def __init__(self, viewer: Any, registry: LayerRegistry, contrast: Contrast) -> None:
+        self._window, self._registry, self._contrast = ref(viewer), registry, contrast
+        self._all: list[PredictionLayers] = []
         """The last painted last."""
         self._moving = False
         viewer.layers.events.removed.connect(self._removed)
@@ -96,12 +96,12 @@ class Predictions:
         assert viewer is not None, "the viewer of these predictions is gone"
         return viewer
 
-    def of(self, image: Any) -> Canvases | None:
+    def of(self, image: Any) -> PredictionLayers | None:
         """Return where the prediction of an image was painted last."""
         key = self._key(image)
         return next((known for known in reversed(self._all) if key in known.subject.images), None)
 
-    def canvases(self, model: str, spec: ModelSpec, images: Sequence[Any]) -> Canvases:
+    def layers_for(self, model: str, spec: ModelSpec, images: Sequence[Any]) -> PredictionLayers:
         """Return where to paint a model's prediction of images; what an earlier model painted of its stains is hidden.
 
         Parameters
@@ -111,9 +111,9 @@ class Predictions:
         """
         image = images[0]
         subject = self._subject(model, spec, images)
-        known = next((canvases for canvases in self._all if canvases.subject == subject), None)
+        known = next((prediction for prediction in self._all if prediction.subject == subject), None)
         if known is None:
-            known = Canvases(subject, spec)
+            known = PredictionLayers(subject, spec)
             self._add_layers(known, model, image)
         else:
             self._all.remove(known)
@@ -122,7 +122,7 @@ class Predictions:
         for layer in known.layers:
             if layer not in self._viewer.layers:  # it was put away with another position
                 self._viewer.add_layer(layer)
-            origin = self._book.origin(layer)
+            origin = self._registry.origin(layer)
             layer.visible = layer.visible or (origin is not None and origin.kind == "prediction")
         return known
 
@@ -130,9 +130,9 @@ class Predictions:
         """Take the predictions of every dataset's position but `place` from the canvas, and keep them."""
         viewer = self._viewer
         with self._own_doing():
-            for canvases in self._all:
-                if canvases.subject.place[0] and canvases.subject.place != place:
-                    for layer in canvases.layers:
+            for prediction in self._all:
+                if prediction.subject.place[0] and prediction.subject.place != place:
+                    for layer in prediction.layers:
                         if layer in viewer.layers:
                             viewer.layers.remove(layer)
         self._forget_oldest()
@@ -140,8 +140,8 @@ class Predictions:
     def come_back(self, place: tuple[str, str]) -> Iterator[None]:
         """Show the predictions that were made at `place`, as they were left."""
         viewer = self._viewer
-        for canvases in list(self._all):
-            for layer in canvases.layers if canvases.subject.place == place else ():
+        for prediction in list(self._all):
+            for layer in prediction.layers if prediction.subject.place == place else ():
                 if layer not in viewer.layers:
                     active = viewer.layers.selection.active
                     viewer.add_layer(layer)
@@ -151,75 +151,75 @@ class Predictions:
     # What is known of an image
 
     def _subject(self, model: str, spec: ModelSpec, images: Sequence[Any]) -> Subject:
-        origin = self._book.origin(images[0])
+        origin = self._registry.origin(images[0])
         return Subject(
             images=tuple(self._key(image) for image in images),
             place=(origin.dataset, origin.position) if origin else ("", ""),
-            axes=self._book.axes(images[0]),
+            axes=self._registry.axes(images[0]),
             shape=tuple(full_resolution(images[0]).shape),
             model=(model, spec.fingerprint),
             tasks=tuple(output.task for output in spec.outputs),
         )
 
     def _key(self, image: Any) -> Hashable:
-        origin = self._book.origin(image)
+        origin = self._registry.origin(image)
         of_dataset = origin is not None and origin.dataset
         return (origin.dataset, origin.position, origin.channel) if origin and of_dataset else ref(image)
 
     # Layers
 
-    def _add_layers(self, canvases: Canvases, model: str, image: Any) -> None:
-        viewer, book = self._viewer, self._book
+    def _add_layers(self, prediction: PredictionLayers, model: str, image: Any) -> None:
+        viewer, registry = self._viewer, self._registry
         active = viewer.layers.selection.active
-        place = canvases.subject.place
-        for output in canvases.spec.outputs:
+        place = prediction.subject.place
+        for output in prediction.spec.outputs:
             uncertain = output.task.endswith(UNCERTAINTY)
             kind: Kind = "uncertainty" if uncertain else "prediction"
             for number, channel in enumerate(output.channels):
-                origin = Origin(kind, channel, *place)
-                own = _limits(canvases.spec.statistics.get(channel), uncertain)
+                origin = LayerOrigin(kind, channel, *place)
+                own = _limits(prediction.spec.statistics.get(channel), uncertain)
                 layer = _layer(
-                    _channel(canvases.outputs[output.task], number, canvases.subject.axes),
+                    _channel(prediction.outputs[output.task], number, prediction.subject.axes),
                     name=f"{channel}_{kind} · {place[1] or image.name} · {model}",
                     contrast_limits=self._contrast.limits(origin, own),
-                    colormap="inferno" if uncertain else book.colour(channel),
+                    colormap="inferno" if uncertain else registry.colour(channel),
                     visible=not uncertain,
                     metadata={"vstain": {"kind": kind, "channel": channel, "model": model, "position": place[1]}},
-                    **carried(image, _factors(output, canvases.subject.axes)),
+                    **carried(image, _factors(output, prediction.subject.axes)),
                 )
-                viewer.add_layer(book.enter(layer, origin))
+                viewer.add_layer(registry.add(layer, origin))
                 self._contrast.follow(layer)
-                canvases.add(layer)
+                prediction.add(layer)
         if active is not None:
             viewer.layers.selection.active = active
 
-    def _hide(self, canvases: Canvases, image: Any) -> None:
+    def _hide(self, prediction: PredictionLayers, image: Any) -> None:
         """Hide the measured stains that are about to be predicted, and what other models made of the same field."""
-        subject, stains = canvases.subject, set(canvases.spec.targets)
+        subject, stains = prediction.subject, set(prediction.spec.targets)
         for other in self._all:
             same = other.subject.place == subject.place if subject.place[0] else other.subject.images == subject.images
-            for layer in other.layers if same and other is not canvases else ():
-                origin = self._book.origin(layer)
+            for layer in other.layers if same and other is not prediction else ():
+                origin = self._registry.origin(layer)
                 if origin is not None and origin.channel in stains:
                     layer.visible = False
-        for layer, origin in self._book.shown(self._viewer, "target"):
+        for layer, origin in self._registry.shown(self._viewer, "target"):
             if subject.place[0] and (origin.dataset, origin.position) == subject.place and origin.channel in stains:
                 layer.visible = False
 
     def _removed(self, event: Any) -> None:
         """Forget a prediction of which the user removed a layer."""
         if not self._moving:
-            self._all = [canvases for canvases in self._all if event.value not in canvases.layers]
+            self._all = [prediction for prediction in self._all if event.value not in prediction.layers]
 
     def _forget_oldest(self) -> None:
         layers = set(self._viewer.layers)
-        away = [canvases for canvases in self._all if not layers & set(canvases.layers)]
-        excess = sum(canvases.size_bytes for canvases in away) - KEPT_BYTES
-        for canvases in away:
+        away = [prediction for prediction in self._all if not layers & set(prediction.layers)]
+        excess = sum(prediction.size_bytes for prediction in away) - KEPT_BYTES
+        for prediction in away:
             if excess <= 0:
                 break
-            self._all.remove(canvases)
-            excess -= canvases.size_bytes
+            self._all.remove(prediction)
+            excess -= prediction.size_bytes
 
     @contextmanager
     def _own_doing(self) -> Iterator[None]:

@@ -1,5 +1,0 @@
-"""Data: open a workspace or an OME-Zarr, go from position to position, say what is predicted from what."""
-
-from napari_vstain.widgets.data.section import DataDock, DataSection
-
-__all__ = ["DataDock", "DataSection"]

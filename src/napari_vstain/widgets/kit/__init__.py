@@ -1,0 +1,1 @@
+"""Parts of windows that know Qt and nothing else: no napari, no session, no layers."""

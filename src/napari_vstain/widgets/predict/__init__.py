@@ -1,5 +1,0 @@
-"""Predict: one button fills the open field with the predicted stain, tile by tile, from what is looked at outward."""
-
-from napari_vstain.widgets.predict.section import PredictDock, PredictSection
-
-__all__ = ["PredictDock", "PredictSection"]
