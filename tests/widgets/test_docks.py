@@ -130,7 +130,7 @@ def test_a_dock_that_is_gone_hears_nothing_of_the_session(context, qtbot, plate)
     context.viewer.add_image(np.zeros((8, 8)))
 
 
-def test_the_desk_keeps_no_viewer_alive(qapp):
+def test_the_context_keeps_no_viewer_alive(qapp):
     viewer = ViewerModel()
     context = ViewerContext(viewer)
     gone = weakref.ref(viewer)
@@ -140,7 +140,7 @@ def test_the_desk_keeps_no_viewer_alive(qapp):
     context.close(0)
 
 
-def test_the_desk_of_a_proxy_is_the_desk_of_its_viewer(make_napari_viewer_proxy):
+def test_the_context_of_a_proxy_is_the_context_of_its_viewer(make_napari_viewer_proxy):
     viewer = make_napari_viewer_proxy()
     assert context_of(viewer) is context_of(viewer.__wrapped__)
     assert isinstance(WorkbenchDock(viewer), Dock)

@@ -1,1 +1,1 @@
-"""Qt and napari: `kit` knows Qt only, `layers` adds layers, `docks` are what people see. No heavy module is loaded here."""
+"""Qt and napari: `kit` knows Qt only, `layers` adds layers, `docks` is what people see. Loads no heavy module."""
