@@ -32,7 +32,7 @@ from napari_vstain.core.models.spec import Dimensions, Statistics
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.tiling.blend import Blender
 from napari_vstain.core.tiling.plan import Tile, TilePlan, exact_on, size_of
-from napari_vstain.core.tiling.tile_queue import EVERYTHING, Area, Cells, in_area
+from napari_vstain.core.tiling.tile_queue import EVERYTHING, Area, TileQueue, in_area
 
 CELL_PX = 128
 """Owned region of the smallest tile; larger ones are two, four, eight or sixteen times that."""
@@ -106,7 +106,7 @@ class Stream:
         self._grows = request.tile_px is None and self.plan.exact
         self.outputs = dict(request.outputs) if request.outputs is not None else self._made()
         self._shape, self._view = shape, request.view
-        self._queue = self._cells()
+        self._queue = self._new_queue()
 
     @property
     def caveat(self) -> str:
@@ -137,10 +137,10 @@ class Stream:
     def _plan_again(self) -> None:
         """Begin again with smaller tiles: those that are no exact parts of the whole cannot be halved."""
         self.plan = _plan(self.predictor, self._shape, self.request.tile_px)
-        self._queue = self._cells()
+        self._queue = self._new_queue()
 
-    def _cells(self) -> Cells:
-        return Cells(self.plan, in_area(self.plan, self._times, self.request.scope), self._view)
+    def _new_queue(self) -> TileQueue:
+        return TileQueue(self.plan, in_area(self.plan, self._times, self.request.scope), self._view)
 
     def _run(self, progress: Progress) -> None:
         total, done = self._queue.pixels, 0

@@ -22,7 +22,7 @@ class Area(NamedTuple):
 EVERYTHING = Area()
 
 
-class Cells:
+class TileQueue:
     """The tiles of a plan that are still to be computed, at one or several timepoints. Safe to share between threads.
 
     Parameters

@@ -28,7 +28,7 @@ from napari_vstain.core.novelty import PositionImage
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.tiling.blend import Blender
 from napari_vstain.core.tiling.plan import Tile, TilePlan, exact_on, size_of
-from napari_vstain.core.tiling.tile_queue import EVERYTHING, Area, Cells, in_area
+from napari_vstain.core.tiling.tile_queue import EVERYTHING, Area, TileQueue, in_area
 
 SHARED_TILE_PX = 1024
 """Side of a tile where many workers share a batch, so that there are enough tiles for all of them."""
@@ -115,8 +115,8 @@ class OpenPosition:
             step, why = self.store.begin(times, self.plan, asked, batch.existing, self._input(asked), read)
             self.wanted = step is not Step.LEAVE
             self.note = f"{position.key} {why}" if why else ""
-            self.cells = Cells(self.plan, self.store.missing(self.plan, asked & self.wanted))
-            if self.wanted and self.store.lacks_content and self.cells.pixels:
+            self.queue = TileQueue(self.plan, self.store.missing(self.plan, asked & self.wanted))
+            if self.wanted and self.store.lacks_content and self.queue.pixels:
                 self.store.note_content(reading.submit(read))
         except BaseException:
             self.store.close()
@@ -126,7 +126,7 @@ class OpenPosition:
     def pieces(self) -> Iterator[tuple[int, Tile]]:
         """Yield what is left, as timepoints and tiles that fit in memory."""
         most = _level(self.plan, self.batch)
-        while (piece := self.cells.take(most())) is not None:
+        while (piece := self.queue.take(most())) is not None:
             yield piece
 
     def block(self, t: int, tile: Tile) -> Block:
@@ -278,7 +278,7 @@ def run_here(
 
 def report_done_before(work: OpenPosition, progress: Progress) -> None:
     """Advance by what of a position was done before."""
-    done_before = _asked(work.batch, work.position).pixels - work.cells.pixels
+    done_before = _asked(work.batch, work.position).pixels - work.queue.pixels
     progress.advance(max(done_before, 0) / 1e6, work.position.key)
 
 
@@ -379,9 +379,9 @@ def _slices(batch: PredictionBatch, shape: ZYX) -> int:
     return tile_size(shape, spec, batch.predictor.runner.pixels_at_once)[0]
 
 
-def _asked(batch: PredictionBatch, position: Position) -> Cells:
+def _asked(batch: PredictionBatch, position: Position) -> TileQueue:
     plan = batch_plan(batch, _zyx(position))
-    return Cells(plan, in_area(plan, position.shape[0], batch.area))
+    return TileQueue(plan, in_area(plan, position.shape[0], batch.area))
 
 
 def _zyx(position: Position) -> ZYX:

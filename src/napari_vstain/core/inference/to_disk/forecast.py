@@ -9,7 +9,7 @@ from napari_vstain.core.inference.tile_budget import BYTES_PER_PIXEL
 from napari_vstain.core.inference.to_disk.batch import PredictionBatch, batch_plan
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.tiling.plan import size_of
-from napari_vstain.core.tiling.tile_queue import Cells, in_area
+from napari_vstain.core.tiling.tile_queue import TileQueue, in_area
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def forecast(batch: PredictionBatch, progress: Progress) -> list[Forecast]:
         cost = plan.cost(plan.tile((0, 0, 0)))
         at_once = min(max(cost, batch.predictor.runner.pixels_at_once), cost * int(asked.sum()))
         seconds = cost * int(asked.sum()) / speed
-        found.append(Forecast(position.key, Cells(plan, asked).pixels / 1e6, at_once * BYTES_PER_PIXEL, seconds))
+        found.append(Forecast(position.key, TileQueue(plan, asked).pixels / 1e6, at_once * BYTES_PER_PIXEL, seconds))
         progress.advance()
     return found
 
