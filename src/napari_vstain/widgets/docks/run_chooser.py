@@ -23,7 +23,7 @@ class RunChooser(QComboBox):
         self.activated.connect(self._choose)
         self.currentIndexChanged.connect(lambda _: self.changed.emit())
         for signal in (section.session.workspace_changed, section.session.runs_changed):
-            section.hear(signal, self.list_runs)
+            section.connect_session(signal, self.list_runs)
 
     @property
     def run(self) -> Run | None:

@@ -19,7 +19,7 @@ class ResumeButton(QPushButton):
         self._section, self._experiment, self._looking = section, experiment, LatestOnly()
         self.setVisible(False)
         for signal in (section.session.workspace_changed, section.session.runs_changed):
-            section.hear(signal, self.look)
+            section.connect_session(signal, self.look)
 
     def look(self, *_: object) -> None:
         """See, in the background, whether the experiment's last run was interrupted."""
