@@ -11,11 +11,22 @@ from napari_vstain.core.lazy import lazily
 if TYPE_CHECKING:
     from napari_vstain.core.models.unet import UNet
     from napari_vstain.core.models.viscy_unet import VisCyUNet2D
+    from napari_vstain.core.training.augmentation import FlipAndRotate, JitterIntensity
     from napari_vstain.core.training.data import PatchDataModule
     from napari_vstain.core.training.module import StainingModule
+    from napari_vstain.core.training.random_places import RandomPlaces
     from napari_vstain.core.training.schedules import WarmupCosine
 
-__all__ = ["PatchDataModule", "StainingModule", "UNet", "VisCyUNet2D", "WarmupCosine"]
+__all__ = [
+    "FlipAndRotate",
+    "JitterIntensity",
+    "PatchDataModule",
+    "RandomPlaces",
+    "StainingModule",
+    "UNet",
+    "VisCyUNet2D",
+    "WarmupCosine",
+]
 
 __getattr__ = lazily(__name__, NAMES)
 

@@ -7,7 +7,10 @@ STABLE: Final = "napari_vstain.nn"
 """The module whose names are written into files, and stay."""
 
 NAMES: Final = {
+    "FlipAndRotate": "core.training.augmentation",
+    "JitterIntensity": "core.training.augmentation",
     "PatchDataModule": "core.training.data",
+    "RandomPlaces": "core.training.random_places",
     "StainingModule": "core.training.module",
     "UNet": "core.models.unet",
     "VisCyUNet2D": "core.models.viscy_unet",

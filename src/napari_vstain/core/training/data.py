@@ -18,6 +18,8 @@ from napari_vstain.core.models.split import Split
 from napari_vstain.core.preprocessing import pooled_statistics, unusable, usable_statistics
 from napari_vstain.core.preprocessing.sampling import Values
 from napari_vstain.core.progress import Progress
+from napari_vstain.core.training.augmentation import Transform, transforms_of
+from napari_vstain.core.training.patch_index import PatchIndex
 from napari_vstain.core.training.patch_loader import TrainingBatches, ValidationBatches
 from napari_vstain.core.training.patch_settings import PatchSettings
 from napari_vstain.core.training.patches import PatchReader
@@ -46,7 +48,7 @@ class PatchDataModule(LightningDataModule):
     train, validate, test : list of str
         Positions; when `train` is empty `propose_split` splits all.
     patches : PatchSettings
-        How patches are cut.
+        How patches are cut, how many make a batch, and how batches are made ahead.
     source_normalization : Normalization
     target_normalization : TargetNormalization
         Once the data is set up, its level is what was chosen.
@@ -55,6 +57,11 @@ class PatchDataModule(LightningDataModule):
     tasks : list of mapping
         What is learned, as `Task` says it: one task, `stain`, of all targets, when not given. A training file names
         its tasks in its model, and they are put here too.
+    sampler : callable
+        Of the `PatchReader` of the training positions, once its images are in memory: the `PatchIndex` that draws
+        where patches are cut; `RandomPlaces` when not given.
+    transforms : list of Transform
+        What is done to each patch, in order, in place of `flip`, `rotate`, `brightness` and `contrast` of `patches`.
     """
 
     def __init__(
@@ -70,12 +77,15 @@ class PatchDataModule(LightningDataModule):
         target_normalization: TargetNormalization = TargetNormalization(),  # noqa: B008
         seed: int = 0,
         tasks: list[dict] | None = None,  # type: ignore[type-arg]  # of `Any`, jsonargparse would build the losses
+        sampler: Callable[[PatchReader], PatchIndex] = RandomPlaces,
+        transforms: list[Transform] | None = None,
     ) -> None:
         super().__init__()
         self.path, self.sources, self.targets = dataset, tuple(sources), tuple(targets)
         self.tasks = parse_tasks(tasks) or one_task(targets)
         self.asked = Split(tuple(train or ()), tuple(validate or ()), tuple(test or ()))
         self.patches, self.seed = patches, seed
+        self.sampler, self.transforms = sampler, transforms_of(patches, transforms)
         self.source_normalization = source_normalization
         self.target_normalization = target_normalization
         self.workspace: Workspace | None = None
@@ -145,7 +155,7 @@ class PatchDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainingBatches:
         """Return the random batches of an epoch."""
         seed = self.seed + 1_000_003 * int(getattr(self.trainer, "global_rank", 0) or 0)
-        index, count = RandomPlaces(self.training), self.batches_per_epoch
+        index, count = self.sampler(self.training), self.batches_per_epoch
         return TrainingBatches(self.training, index, self._to_batch, count, seed, self._epoch, self._learned)
 
     def val_dataloader(self) -> ValidationBatches | list[Any]:
@@ -249,7 +259,7 @@ class PatchDataModule(LightningDataModule):
                     stacks.append(Stack(position, t, scaling(position, t)))
                 except NormalizationError as error:
                     self.notes += (f"Time {t} of {key} is left out: it {error.rule} in {error.value}.",)
-        return PatchReader(stacks, self.channels, self.patches, len(self.targets))
+        return PatchReader(stacks, self.channels, self.patches, len(self.targets), self.transforms)
 
     def _scaling(self, statistics: dict[str, Statistics]) -> Callable[[Position, int], Scaling]:
         def numbers(position: Position, t: int, channel: str, normalization: Normalization) -> Statistics:

@@ -30,6 +30,7 @@ _VALUE = re.compile(
 _GROUP = re.compile(r"[Gg]roup '(\w+)' does not accept option")
 _LITERAL = re.compile(r"Literal\[([^\]]*)\]")
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+_SUBCLASS = re.compile(r"Expected '([\w.]+)' to be a subclass of <class '(\w+)'>")
 _COUNT = re.compile(r"\d+ validation error")
 _DECORATION = re.compile(r" \[type=.*|\. Got value: .*|^Value error, ")
 
@@ -102,6 +103,8 @@ def _complaint(text: str) -> SettingsError:
         path, reason = [group[1], *path], "is no setting"
     elif "is not accepted" in reason:
         reason, value = "is no setting", None
+    elif other := _SUBCLASS.search(text):
+        value, reason = other[1], f"is no {other[2]}"
     elif reason.startswith("Expected a"):
         reason = _expected(text, reason)
     field = ".".join(path) or "training file"

@@ -1,4 +1,4 @@
-"""Batches are made ahead on a thread, so that a network never waits for an image that fits the memory."""
+"""Batches are made ahead on threads, so that a network never waits for an image that fits the memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -50,7 +50,7 @@ class TrainingBatches:
         # Asked for the first batch: Lightning makes its iterator before it resumes a checkpoint.
         epoch, first = self.epoch(), self.learned()
         makers = (lambda index=index: self._make(epoch, index) for index in range(first, self.count))
-        yield from made_ahead(makers, self.reader.settings.prefetch)
+        yield from made_ahead(makers, self.reader.settings.prefetch, self.reader.settings.workers)
 
     def _make(self, epoch: int, index: int) -> Batch:
         random = np.random.default_rng([self.seed, epoch, index])
@@ -72,15 +72,15 @@ class ValidationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         makers = (lambda places=places: self.to_batch(self.reader.batch(places)) for places in self.places)
-        return made_ahead(makers, self.reader.settings.prefetch)
+        return made_ahead(makers, self.reader.settings.prefetch, self.reader.settings.workers)
 
 
-def made_ahead(makers: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
-    """Yield what each maker returns, in order, calling `ahead` of them in advance on one thread; 0 uses none."""
+def made_ahead(makers: Iterable[Callable[[], T]], ahead: int, workers: int = 1) -> Iterator[T]:
+    """Yield what each maker returns, in order, calling `ahead` of them in advance on `workers` threads; 0 uses none."""
     if ahead == 0:
         yield from (make() for make in makers)
         return
-    pool = ThreadPoolExecutor(1, thread_name_prefix="vstain-patches")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="vstain-patches")
     try:
         waiting: deque[Any] = deque()
         for make in makers:

@@ -45,3 +45,7 @@ class PatchSettings(Settings):
         description="Memory that images may take; those that do not fit are read from disk patch by patch.",
     )  # fmt: skip
     prefetch: int = Field(3, ge=0, le=64, title="Prefetch", description="Batches made ahead, in the background.")
+    workers: int = Field(
+        1, ge=1, le=64, title="Workers",
+        description="Threads that make batches ahead, at most as many as are prefetched; the batches are the same.",
+    )  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 
 from napari_vstain.core.arrays import Array
 from napari_vstain.core.errors import SettingsError
-from napari_vstain.core.training.augmentation import flip_and_rotate, relight
+from napari_vstain.core.training.augmentation import Transform, transforms_of
 from napari_vstain.core.training.patch_index import Place
 from napari_vstain.core.training.patch_settings import USUAL_STRIDE, PatchSettings
 from napari_vstain.core.training.stacks import Stack
@@ -25,12 +25,20 @@ class PatchReader:
         Raises SettingsError when a patch does not fit an image.
     targets : int
         How many of the channels, the last ones, are targets.
+    transforms : sequence of Transform, optional
+        What is done to the patches of a training, in order; by default what the settings say.
     """
 
     def __init__(
-        self, stacks: Sequence[Stack], channels: Sequence[str], settings: PatchSettings, targets: int = 1
+        self,
+        stacks: Sequence[Stack],
+        channels: Sequence[str],
+        settings: PatchSettings,
+        targets: int = 1,
+        transforms: Sequence[Transform] | None = None,
     ) -> None:
         self.stacks, self.channels, self.settings, self.targets = list(stacks), tuple(channels), settings, targets
+        self.transforms = transforms_of(settings) if transforms is None else tuple(transforms)
         for stack in self.stacks:
             _check_fit(stack, settings)
 
@@ -65,15 +73,28 @@ class PatchReader:
         return stack.pixels[:, z, y : y + size, x : x + size]
 
     def batch(self, places: Sequence[Place], random: np.random.Generator | None = None) -> Array:
-        """Return the patches at places, (B, C, Z, Y, X), turned and mirrored if `random` is given."""
-        size, settings = self.settings.size_px, self.settings
-        made = np.empty((len(places), len(self.channels), settings.z_window, size, size), np.float32)
+        """Return the patches at places, (B, C, Z, Y, X), transformed if `random` is given.
+
+        Raises
+        ------
+        SettingsError
+            When a transform returns another shape.
+        """
+        size = self.settings.size_px
+        made = np.empty((len(places), len(self.channels), self.settings.z_window, size, size), np.float32)
         for target, place in zip(made, places, strict=True):
             patch = self.cut(place)
-            target[...] = patch if random is None else flip_and_rotate(patch, settings, random)
-            if random is not None:
-                relight(target[: -self.targets], settings, random)
+            target[...] = patch if random is None else self._transformed(patch, random)
         return made
+
+    def _transformed(self, patch: Array, random: np.random.Generator) -> Array:
+        shape, sources = patch.shape, len(self.channels) - self.targets
+        for transform in self.transforms:
+            patch = transform(patch, sources, random)
+            if patch.shape != shape:
+                rule = f"made {patch.shape} of a patch of {shape}"
+                raise SettingsError("transform", type(transform).__name__, rule, "keep the shape (C, Z, Y, X)")
+        return patch
 
     def _read(self, stack: Stack, z: slice, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
         _, height, width = stack.shape
