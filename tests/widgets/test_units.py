@@ -4,7 +4,7 @@ import pint
 import pytest
 from pint.registry import LazyRegistry
 
-from napari_vstain.widgets.units import read_units, use_units
+from napari_vstain.core.process_tweaks import read_units, use_units
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import napari_vstain
+from napari_vstain.core.process_tweaks import thaw_objects
 from napari_vstain.widgets.warmup import HEAVY, WarmUp
 
 
@@ -33,7 +34,7 @@ def test_what_was_imported_is_not_searched_for_garbage(qtbot, context):
     warm.start()
     qtbot.waitUntil(lambda: warm.done)
     assert gc.get_freeze_count() > 100_000  # napari alone brings more
-    warm.thaw()
+    thaw_objects()
     assert gc.get_freeze_count() == 0
 
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 SWITCH = "VSTAIN_TWEAKS"
@@ -37,7 +37,7 @@ class Tweak:
     """
 
     def __init__(self, make: Callable[[], Undo]) -> None:
-        self._make, self._lock = make, Lock()
+        self._make, self._lock = make, RLock()  # garbage may let go of one in the middle
         self._holders = 0
         self._undo: Undo = lambda: None
 
@@ -48,9 +48,9 @@ class Tweak:
             yield
             return
         with self._lock:
-            if not self._holders:
-                self._undo = self._make()
             self._holders += 1
+            if self._holders == 1:
+                self._undo = self._make()
         try:
             yield
         finally:

@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_vstain.contributions import LayerData, sample_plate
 from napari_vstain.core.jobs import Job, JobStatus
+from napari_vstain.core.process_tweaks import read_units, use_units
 from napari_vstain.core.progress import Progress
-from napari_vstain.widgets.units import read_units, use_units
 from napari_vstain.widgets.viewer_context import ViewerContext, context_of
 
 _TITLE = "Making the sample plate"

@@ -1,17 +1,16 @@
 """What the docks of one viewer share: one session, one pump, and the layers that we made."""
 
-import atexit
-import gc
 import os
-import sys
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from napari_vstain.core.jobs import Job
+from napari_vstain.core.process_tweaks import leave_quickly, quick_turns, thaw_objects
 from napari_vstain.core.session import JobKind, Session
 from napari_vstain.widgets.compat import bare, main_window, theme_of
 from napari_vstain.widgets.kit.colours import Theme
@@ -23,12 +22,6 @@ from napari_vstain.widgets.main_thread import JobEventPump
 from napari_vstain.widgets.position_opener import Opener, bind_steps
 from napari_vstain.widgets.warmup import WarmUp
 
-atexit.register(gc.freeze)  # nothing is searched for garbage any more: leaving takes 0.7 s instead of 3
-
-
-TURN_S = 0.001
-"""How long the window waits at most for its turn while another thread runs Python; 5 ms by default."""
-
 
 class ViewerContext:
     """Session, pump and our layers of one viewer. It holds the viewer weakly, so that it keeps no window alive."""
@@ -37,7 +30,9 @@ class ViewerContext:
         self._viewer = weakref.ref(bare(viewer))
         self.session = Session()
         self.session.threads = max((os.cpu_count() or 2) - 1, 1)  # the window keeps a core for itself
-        sys.setswitchinterval(min(sys.getswitchinterval(), TURN_S))
+        leave_quickly()
+        self._tweaks = ExitStack()
+        self._tweaks.enter_context(quick_turns())
         self.pump = JobEventPump()
         self.registry = LayerRegistry()
         self.contrast = Contrast(self.registry)
@@ -86,7 +81,8 @@ class ViewerContext:
             if isalive(part):  # at the end of a program Qt may have deleted them already
                 part.stop()
         self.session.close(timeout_s)
-        self.warm_up.thaw()
+        self._tweaks.close()
+        thaw_objects()
 
     def _watch(self, job: Job[Any]) -> None:
         """Say that there is another run when a training ends, whether or not a dock is open."""
@@ -100,7 +96,7 @@ class ViewerContext:
     def _thaw(self, event: object = None) -> None:
         viewer = self._viewer()
         if viewer is not None and self.warm_up.done and any(layer not in viewer.layers for layer in self._early):
-            self.warm_up.thaw()  # or the image of a layer that came before the modules would stay in memory
+            thaw_objects()  # or the image of a layer that came before the modules would stay in memory
             self._early.clear()
 
     def _close_window(self) -> None:

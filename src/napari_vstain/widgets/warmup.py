@@ -1,6 +1,5 @@
 """The heavy modules, and all units, are loaded in the background while the user looks around, and cost little."""
 
-import gc
 import importlib
 import logging
 import os
@@ -11,9 +10,9 @@ from functools import partial
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_vstain.core.jobs import JobStatus
+from napari_vstain.core.process_tweaks import freeze_objects, read_units, use_units
 from napari_vstain.core.progress import Progress
 from napari_vstain.widgets.main_thread import JobEventPump, Starter
-from napari_vstain.widgets.units import read_units, use_units
 
 DELAY_MS = 2000
 PAUSE_S = 0.03
@@ -29,9 +28,8 @@ _log = logging.getLogger(__name__)
 class WarmUp(QObject):
     """Imports the heavy modules on a thread, one at a time, and measures how long the window stood still for it.
 
-    What stops the window is the garbage collector: a full collection walks every object there is, 300 ms for the half
-    million that the modules bring. So they are frozen as they come (`gc.freeze`); `thaw` when something that was
-    there meanwhile should be collected.
+    What stops the window is the garbage collector, which walks all objects that the modules bring: they are frozen as
+    they come (`freeze_objects`); `thaw_objects` when something that was there meanwhile should be collected.
     """
 
     finished = Signal()
@@ -74,11 +72,6 @@ class WarmUp(QObject):
         self._delay.stop()
         self._clock.stop()
 
-    @staticmethod
-    def thaw() -> None:
-        """Let everything be collected again."""
-        gc.unfreeze()
-
     def _load(self, modules: Sequence[str], progress: Progress) -> None:
         steps: dict[str, Callable[[], object]] = {"units": lambda: progress.produce(read_units())}
         steps |= {name: partial(importlib.import_module, name) for name in modules}
@@ -89,7 +82,7 @@ class WarmUp(QObject):
                 load()
             except ImportError:
                 _log.debug("%s is not installed", name)
-            gc.freeze()
+            freeze_objects()
             progress.token.wait(PAUSE_S)
 
     def _tick(self) -> None:
