@@ -61,7 +61,7 @@ def reading(
         raise
     except Exception as error:
         known = _known_trouble(error)
-        said = _first_line(error) if because else ""
+        said = first_line(error) if because else ""
         rule, remedy = known or (f"{rule} ({said})" if said else rule, remedy)
         raise kind(field, value, rule, remedy) from error
 
@@ -159,7 +159,7 @@ def _known_trouble(error: Exception) -> tuple[str, str] | None:
     return None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Return what an exception says, on one line that can be printed, at most 200 characters."""
     line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return plainly(printable(line.strip()))[:200].rstrip(".")

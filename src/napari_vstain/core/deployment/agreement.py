@@ -14,6 +14,7 @@ from napari_vstain.core.inference.normalize import Scaling, source_scaling, targ
 from napari_vstain.core.models import Dimensions, ModelSpec
 from napari_vstain.core.models.split import Split
 from napari_vstain.core.preprocessing import statistics_of
+from napari_vstain.core.sentences import third_party
 from napari_vstain.core.tiling.padding import reflect_pad
 
 if TYPE_CHECKING:
@@ -136,7 +137,6 @@ def _torch_outputs(network: "nn.Module", sample: Sample, spec: ModelSpec) -> dic
 
 def _onnx_outputs(path: Path, sample: Sample, spec: ModelSpec) -> dict[str, Array]:
     import onnxruntime as ort
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     feeds = {"source": sample.source}
     if spec.source_normalization.level != "dataset":
@@ -144,18 +144,10 @@ def _onnx_outputs(path: Path, sample: Sample, spec: ModelSpec) -> dict[str, Arra
         feeds |= {"source_offset": offset, "source_divisor": divisor}
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    try:
+    remedy = "predict with the checkpoint instead"
+    with third_party("ONNX file", None, "ONNX Runtime cannot run it", remedy, kind=ModelError):
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return dict(zip([one.name for one in session.get_outputs()], session.run(None, feeds), strict=True))
-    except (
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.NotImplemented,
-        state.RuntimeException,
-    ) as error:
-        rule = f"ONNX Runtime cannot run it ({str(error).splitlines()[0][:200]})"
-        raise ModelError("ONNX file", None, rule, "predict with the checkpoint instead") from error
 
 
 def _relative(given: Array, expected: Array) -> float:

@@ -15,12 +15,12 @@ from napari_vstain.core.models.receptive_field.measure import receptive_field
 from napari_vstain.core.models.spec import Dimensions, ModelSpec
 from napari_vstain.core.models.tried_shapes import output_shape
 from napari_vstain.core.novelty import PositionImage, calibrate
+from napari_vstain.core.sentences import third_party
 from napari_vstain.core.training.data import PatchDataModule
 
 _PACKAGES = ("napari-vstain", "torch", "lightning", "numpy")
 _CALIBRATED = 64
 """Positions that the look of an input is calibrated on, at most."""
-_RUNNING = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
 
 
 def describe(network: nn.Module, config: Mapping[str, Any], data: PatchDataModule) -> ModelSpec:
@@ -92,14 +92,10 @@ def _check_fit(network: nn.Module, data: PatchDataModule, dimensions: Dimensions
         raise SettingsError("slices of a patch", data.patches.z_window, rule, "set z_window to 1 or use a 2.5D network")
     size, mode = data.patches.size_px, network.training
     shape = (1, len(data.sources), *depth, size, size)
+    rule, remedy = f"cannot take {len(data.sources)} sources of {size} px", "correct its channels, or the patch size"
     try:
-        with torch.no_grad():
+        with third_party("network", type(network).__name__, rule, remedy, kind=SettingsError), torch.no_grad():
             made = network.eval()(torch.zeros(shape))
-    except _RUNNING as error:
-        rule = f"cannot take {len(data.sources)} sources of {size} px ({' '.join(str(error).split())[:300]})"
-        raise SettingsError(
-            "network", type(network).__name__, rule, "correct its channels, or the patch size"
-        ) from error
     finally:
         network.train(mode)
     heads = {task.head.task: task.head for task in data.tasks}

@@ -6,16 +6,15 @@ from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from napari_vstain.core.errors import ModelError, SettingsError, VstainError
+from napari_vstain.core.errors import ModelError, SettingsError
 from napari_vstain.core.import_paths import stable_paths
 from napari_vstain.core.models.networks import network_class
+from napari_vstain.core.sentences import raised_outside
 from napari_vstain.core.training.settings import TrainSettings
-
-_BUILDING = (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError, AssertionError)
 
 _SCAFFOLD = (
     "Parser key", "Problem with given class_path", "Does not validate", "Subtypes", "Errors:", "Given value",
@@ -59,14 +58,15 @@ def build(settings: TrainSettings) -> Parts:
     parser.add_lightning_class_args(Trainer, "trainer")
     parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+    values = _with_channels(settings.lightning())
     try:
-        config = parser.parse_object(_with_channels(settings.lightning()))
+        config = parser.parse_object(values)
         _seed(settings.seed_everything)
         made = getattr(parser, "instantiate", parser.instantiate_classes)(config)  # named so since jsonargparse 4.50
-    except VstainError:
-        raise
-    except (ArgumentError, *_BUILDING) as error:
-        raise _complaint(str(error)) from error
+    except Exception as error:
+        if not raised_outside(error):
+            raise
+        raise _complaint(str(error).strip() or type(error).__name__) from error
     return Parts(stable_paths(_plain(config)), dict(made.trainer), made.model, made.data)
 
 
@@ -76,11 +76,13 @@ def _with_channels(values: dict[str, Any]) -> dict[str, Any]:
     network = model.get("network") if isinstance(model, dict) else None
     if not (isinstance(data, dict) and isinstance(network, dict) and isinstance(network.get("class_path"), str)):
         return values
+    if not isinstance(given := network.get("init_args") or {}, dict):
+        return values
     with suppress(ModelError):  # a path that leads nowhere is the parser's to complain of
         taken = signature(network_class(network["class_path"])).parameters
         for name, channels in (("in_channels", data.get("sources")), ("out_channels", data.get("targets"))):
             if name in taken and isinstance(channels, list):
-                network["init_args"] = {name: len(channels), **(network.get("init_args") or {})}
+                network["init_args"] = given = {name: len(channels), **given}
     return values
 
 
