@@ -52,9 +52,11 @@ def third_party(field: str, value: object, rule: str, remedy: str, *, kind: type
 def raised_outside(error: BaseException) -> bool:
     """Return True if an error was raised by code of others: the innermost frame of its traceback is none of ours.
 
+    A sentence is ours wherever it was raised.
     The modules whose classes files name count as others': they run with what a file says, and a class of ours there
     is to be treated as anybody's. What a compiled function raises has no frame, and counts as raised by its caller.
     """
     modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__)]
     innermost = modules[-1] if modules else ""
-    return innermost.partition(".")[0] != _OURS or innermost in _NAMED_IN_FILES
+    outside = innermost.partition(".")[0] != _OURS or innermost in _NAMED_IN_FILES
+    return outside and not isinstance(error, VstainError)
