@@ -133,7 +133,7 @@ def _is_uuid(element: _Element) -> bool:
 
 
 def _named(element: _Element, name: str) -> bool:
-    return isinstance(element.tag, str) and element.tag.rpartition("}")[2] == name
+    return str(element.tag).rpartition("}")[2] == name  # the tag of a comment is a function
 
 
 def _image(image: _Element) -> OmeImage:
