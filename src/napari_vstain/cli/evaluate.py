@@ -25,7 +25,8 @@ def report(result: EvaluateResult, display: Display) -> None:
     """Show the means by part of the split, the test first, then in one sentence what they are worth."""
     for warning in result.warnings:
         display.note(f"Careful: {warning}")
-    display.note(outcome("Evaluated", result.positions, result.left_out))
+    said = outcome("Evaluated", result.positions, result.left_out)
+    display.note(f"{said} Predicted by {result.model}." if result.model else said)
     show_means(result.table, display)
     display.made({"metrics": result.metrics, "explained": result.readme, "settings": result.config})
 

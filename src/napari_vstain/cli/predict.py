@@ -22,17 +22,18 @@ def report(result: PredictResult, display: Display) -> None:
     """Show what was predicted, by what, and what to be careful with; or what it will take, if nothing was."""
     for warning in result.warnings:
         display.note(f"Careful: {warning}")
+    by = f" by {result.model}" if result.model else ""
     if result.forecasts:
         rows = [
             [one.position, f"{one.megapixels:.1f}", f"{one.memory_bytes / 2**30:.1f}", duration(one.seconds)]
             for one in result.forecasts
         ]
-        title = f"Made for {counted(len(rows), 'position')}; {result.engine} takes about"
+        title = f"Made for {counted(len(rows), 'position')}{by}; {result.engine} takes about"
         display.table(title, ["position", "Mpx", "GB of memory", "time"], rows)
         display.made({"predictions": result.store, "positions": result.listing, "settings": result.config})
         return
     said = outcome("Predicted", result.positions, result.left_out)
-    display.note(f"{said} {result.megapixels:.1f} Mpx now, with {result.engine}.")
+    display.note(f"{said} {result.megapixels:.1f} Mpx now{by}, with {result.engine}.")
     tiffs = {"OME-TIFF": result.tiffs[0].parent} if result.tiffs else {}
     display.made({"predictions": result.store, **tiffs, "settings": result.config})
 

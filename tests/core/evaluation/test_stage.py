@@ -222,7 +222,8 @@ def test_positions_are_added_to_those_evaluated_before_and_replace_themselves(wo
 
 def test_the_run_that_predicted_is_found_by_its_fingerprint(workspace, first):
     make_run(workspace, seed=1)  # a newer run, which has not predicted
-    assert set(evaluate(workspace, baseline=False).table["run"]) == {"version_0"}
+    result = evaluate(workspace, baseline=False)
+    assert set(result.table["run"]) == {"version_0"} and result.model == "first/version_0"
     assert set(evaluate(workspace, baseline=False, run="version_0").table["run"]) == {"version_0"}
     with pytest.raises(DatasetError, match="come from another model"):
         evaluate(workspace, run="version_1")

@@ -40,6 +40,8 @@ class EvaluateResult:
     """One sentence for each value that is not defined."""
     left_out: tuple[LeftOut, ...] = ()
     """Positions that could not be evaluated."""
+    model: str = ""
+    """What predicted: a run, ``experiment/version_0``, or what a model of none is called."""
 
 
 def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) -> EvaluateResult:
@@ -90,7 +92,12 @@ def run(settings: EvaluateSettings, workspace: Workspace, progress: Progress) ->
         done,
         (*evaluation.warnings, *what_went(outdated)),
         tuple(left_out),
+        experiment.run(predictions.run).label if predictions.run else predictions.spec.name or _stem(settings.model),
     )
+
+
+def _stem(model: Path | None) -> str:
+    return model.stem if model else ""
 
 
 def _others(metrics: Path, table: "pd.DataFrame", predictions: Predictions, done: tuple[str, ...]) -> "pd.DataFrame":

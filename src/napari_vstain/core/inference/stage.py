@@ -66,6 +66,8 @@ class PredictResult:
     """Positions that could not be predicted."""
     forecasts: tuple[Forecast, ...] = ()
     """What each position will take, when only the store was made."""
+    model: str = ""
+    """What predicted: a run, ``experiment/version_0``, or what a model of none is called."""
 
     @property
     def listing(self) -> Path:
@@ -135,15 +137,15 @@ def run(
         prepare(batch, progress)
         save_settings(settings, config, tuple(dataset.positions))
         if only_made:
-            result = _result(batch, outcome, config, forecasts=forecast(batch, progress))
+            result = _result(batch, outcome, config, settings, forecasts=forecast(batch, progress))
             write_text(result.listing, "".join(f"{key}\n" for key in keys))
             return result
         predict_batch(batch, outcome, progress, _runner(settings))
         tiffs = save_tiffs(path, outcome.positions, progress) if settings.ome_tiff else ()
     except Cancelled as stopped:
-        raise Cancelled(kept=_result(batch, outcome, config)) from stopped
+        raise Cancelled(kept=_result(batch, outcome, config, settings)) from stopped
     check_left_out(len(outcome.positions), outcome.left_out, settings.strict)
-    return _result(batch, outcome, config, tiffs)
+    return _result(batch, outcome, config, settings, tiffs)
 
 
 def _model(settings: PredictSettings, workspace: Workspace) -> Path:
@@ -255,6 +257,7 @@ def _result(
     batch: PredictionBatch,
     outcome: Outcome,
     config: Path,
+    settings: PredictSettings,
     tiffs: Sequence[Path] = (),
     forecasts: Sequence[Forecast] = (),
 ) -> PredictResult:
@@ -269,4 +272,11 @@ def _result(
         tuple(tiffs),
         tuple(outcome.left_out),
         tuple(forecasts),
+        f"{settings.experiment}/{settings.run}"
+        if settings.run and settings.model is None
+        else _called(batch.predictor, settings),
     )
+
+
+def _called(predictor: Predictor, settings: PredictSettings) -> str:
+    return predictor.model.name or (settings.model.stem if settings.model else "")
