@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import re
 import time
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from zarr.storage import _local
 
 from napari_vstain.core.data import ImportSettings, open_dataset, recorded, run_import
+from napari_vstain.core.data.plate import PlateWriter
 from napari_vstain.core.errors import DatasetError, SettingsError, StorageError
 from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.workspace import Workspace
@@ -353,3 +355,32 @@ def test_real_ome_tiff_keeps_its_channels(workspace, real_data):
     pixels = tifffile.imread(real_data / "ometiff_viv" / "multi-channel.ome.tif")
     dataset = open_dataset(result.dataset)
     np.testing.assert_array_equal(dataset.position("0/0/0").read(dataset.channels)[:, 0], pixels)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_the_list_of_a_plate_is_written_once_and_the_store_is_as_if_added_one_by_one(
+    workspace, source, monkeypatch, version
+):
+    images = {f"{row}{n}_{c}.tif": picture(n) for row in "BA" for n in (2, 1) for c in ("ph", "nuc")}
+    save(source, images | {"B2_nuc.tif": np.zeros((96, 80), "uint16")})
+    wanted = {"pattern": "{row}{column}_{channel}.tif", "version": version}
+    written = []
+    with monkeypatch.context() as counting:
+        write_plate = PlateWriter.write_plate
+        counting.setattr(PlateWriter, "write_plate", lambda self: written.append(1) or write_plate(self))
+        result = do_import(workspace, source, **wanted)
+    assert len(written) == 2  # of no position, so that there is a plate, and of all
+    monkeypatch.setattr(PlateWriter, "add_positions", one_by_one)
+    other = do_import(Workspace.create(workspace.root / "other"), source, **wanted)
+    assert content_of(other.dataset) == content_of(result.dataset)
+
+
+def one_by_one(plate, positions):
+    for one in positions:
+        plate.add_position(one.key, one.shape, one.dtype, one.spacing_um, one.translation_um)
+
+
+def content_of(store):
+    """Return the content of each file, the mark aside that each import draws."""
+    files = [path for path in store.rglob("*") if path.is_file()]
+    return {path.relative_to(store): re.sub(rb'"token": "\w*"', b"", path.read_bytes()) for path in files}

@@ -18,7 +18,7 @@ from napari_vstain.core.data.identity import TOKEN
 from napari_vstain.core.data.layouts.layout import Layout
 from napari_vstain.core.data.layouts.pattern import FilePattern, as_text
 from napari_vstain.core.data.pixels import PixelWriter, writing_pixels
-from napari_vstain.core.data.plate import PlateWriter, create_plate
+from napari_vstain.core.data.plate import NewPosition, PlateWriter, create_plate
 from napari_vstain.core.data.readers.stated import Stated
 from napari_vstain.core.data.source_files import PositionFiles, gather_sources, notes_on
 from napari_vstain.core.left_out import LeftOut
@@ -154,8 +154,10 @@ def run_import(settings: ImportSettings, workspace: Workspace, progress: Progres
         create_plate(temporary, channels, version=settings.version, name=path.stem) as plate,
     ):
         plate.set_attribute(OURS, _note(settings.model_dump(mode="json"), plate.token))
+        planned = {key: _planned(key, source, alignment, settings) for key, source in sources.items()}
+        plate.add_positions(list(planned.values()))  # at once: the plate's list is written once, not by each of them
         for key, source in sources.items():
-            _write(plate, key, source, alignment, settings, progress)
+            _write(plate, planned[key], source, alignment, progress)
         settings.save(config)  # before the dataset takes its name: no dataset is without
     notes = (*_unmatched(layout.others(settings.source)), *_parts(parts), *notes_on(sources, settings.spacing_um))
     return ImportResult(path, config, tuple(sources), channels, alignment.shifts_px, left_out, notes)
@@ -175,21 +177,20 @@ def _parts(files: Sequence[Path]) -> list[str]:
     return [f"{len(files)} files, such as {as_text(files[0].name)}, are parts of images that other files begin."]
 
 
-def _write(
-    plate: PlateWriter,
-    key: str,
-    source: PositionFiles,
-    alignment: Alignment,
-    settings: ImportSettings,
-    progress: Progress,
-) -> None:
+def _planned(key: str, source: PositionFiles, alignment: Alignment, settings: ImportSettings) -> NewPosition:
     spacing = settings.spacing_um or source.spacing_um
     if spacing and spacing[0] is None and source.shape[2] == 1:
         spacing = (1.0, *spacing[1:])  # one slice has no distance to the next
     shape = alignment.cropped(source.shape)
     offset = (0.0, alignment.top * spacing[1], alignment.left * spacing[2]) if spacing else (0.0, 0.0, 0.0)
-    array = plate.add_position(key, shape, source.dtype, spacing, offset)
-    with writing_pixels(array) as write:
+    return NewPosition(key, shape, source.dtype, spacing, offset)
+
+
+def _write(
+    plate: PlateWriter, planned: NewPosition, source: PositionFiles, alignment: Alignment, progress: Progress
+) -> None:
+    key = planned.key
+    with writing_pixels(plate.add_position(key, planned.shape, planned.dtype)) as write:
         limits = {
             channel: _copy(source, channel, alignment.region(key, channel, source.shape), write, progress)
             for channel in source.channels

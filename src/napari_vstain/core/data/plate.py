@@ -209,8 +209,9 @@ class PlateWriter:
         if folder.exists():  # left by a process that was killed before it was listed
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        name = ".zarray" if self._format == 2 else "zarr.json"
-        shutil.copyfile(self.path / like / "0" / name, folder / name)
+        for name in (".zarray", ".zattrs") if self._format == 2 else ("zarr.json",):
+            if (known := self.path / like / "0" / name).is_file():
+                shutil.copyfile(known, folder / name)
         self._describe(position)
 
     def _describe(self, position: NewPosition) -> None:
@@ -292,7 +293,8 @@ class PlateWriter:
     def _existing(self, key: str, shape: TCZYX, dtype: npt.DTypeLike) -> "zarr.Array[Any]":
         import zarr
 
-        array = zarr.open_array(self.path / key / "0", mode="r+")
+        with zarr.config.set({"array.write_empty_chunks": True}):  # as when it was made; opened, it forgets
+            array = zarr.open_array(self.path / key / "0", mode="r+")
         if array.shape != tuple(shape) or array.dtype != np.dtype(dtype):
             rule = f"is there with shape {array.shape} and type {array.dtype}"
             raise DatasetError("position", key, rule, "choose another name, or replace the whole plate")
