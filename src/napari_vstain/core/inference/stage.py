@@ -28,16 +28,14 @@ from napari_vstain.core.inference.resolving import (
 )
 from napari_vstain.core.inference.settings import PredictSettings
 from napari_vstain.core.inference.to_disk.batch import (
-    SHARED_TILE_PX,
     BatchRunner,
     Outcome,
-    PredictionBatch,
-    position_scaling,
     predict_batch,
     prepare,
 )
 from napari_vstain.core.inference.to_disk.forecast import Forecast, forecast
 from napari_vstain.core.inference.to_disk.ometiff import save_tiffs
+from napari_vstain.core.inference.to_disk.open_position import SHARED_TILE_PX, PredictionBatch, position_scaling
 from napari_vstain.core.inference.to_disk.store import PredictionStore
 from napari_vstain.core.left_out import LeftOut, check_left_out, leaving_out
 from napari_vstain.core.models.files.model_file import ModelFile, open_model

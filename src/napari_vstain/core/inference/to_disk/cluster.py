@@ -22,12 +22,11 @@ from napari_vstain.core.inference.predictor import Predictor
 from napari_vstain.core.inference.to_disk.batch import (
     Begun,
     Ended,
-    OpenPosition,
     Outcome,
-    PredictionBatch,
     finish,
     report_done_before,
 )
+from napari_vstain.core.inference.to_disk.open_position import OpenPosition, PredictionBatch
 from napari_vstain.core.inference.to_disk.position_store import put_tile
 from napari_vstain.core.left_out import leaving_out
 from napari_vstain.core.progress import Progress

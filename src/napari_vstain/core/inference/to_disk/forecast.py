@@ -6,7 +6,7 @@ import numpy as np
 
 from napari_vstain.core.inference.image_source import PositionSource
 from napari_vstain.core.inference.tile_budget import BYTES_PER_PIXEL
-from napari_vstain.core.inference.to_disk.batch import PredictionBatch, batch_plan
+from napari_vstain.core.inference.to_disk.open_position import PredictionBatch, batch_plan
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.tiling.plan import size_of
 from napari_vstain.core.tiling.tile_queue import TileQueue, in_area
