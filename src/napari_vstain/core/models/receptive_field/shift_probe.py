@@ -123,12 +123,16 @@ class ShiftProbe:
         shape = self._base()
         shape[axis] = length
         found = []
+        # The reach of a network with strides depends on where in its grid a change lies: so at several places. A
+        # volume costs much more a run, and is looked at from fewer.
         offsets, seeds = ((0, 1, 3), (0,)) if self._volume else ((0, 1, 2, 3, 5, 7, 13, 31), (0, 1))
         for seed in seeds:
             image, other = self._noise(shape, seed), self._noise(shape, seed + 10)
             before = self._outputs(image)
             for offset, after in itertools.product(offsets, (True, False)):
                 place = length // 2 + offset
+                # Not one pixel but all on one side becomes another image: what each of them does far away adds up,
+                # and the edge of the change still says where the reach begins.
                 beyond = np.arange(length) >= place
                 mask = (beyond if after else ~beyond).reshape([-1 if a == axis else 1 for a in range(len(shape))])
                 difference = np.abs(self._outputs(np.where(mask, other, image)) - before) / before.std()
