@@ -1,158 +1,195 @@
 """A settings model becomes a form: one row a field, with its title, unit, bounds and description."""
 
-from collections.abc import Sequence
-from enum import Enum
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
-    QFormLayout,
-    QLabel,
-    QLineEdit,
-    QSpinBox,
-    QWidget,
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_vstain.core.errors import SettingsError
+from napari_vstain.core.fields import FieldKind, FieldLevel, SettingsField, fields_of
+from napari_vstain.widgets.kit.collapsible import Collapsible
+from napari_vstain.widgets.kit.editors import (
+    ChoiceEditor,
+    ChoicesEditor,
+    Editor,
+    NumberEditor,
+    PathEditor,
+    TextEditor,
+    YamlEditor,
+    YesNoEditor,
 )
-
-from napari_vstain.core.fields import Bound, FieldKind, SettingsField, fields_of
-from napari_vstain.widgets.kit.style import mark_wrong, shrinkable
-
-_DECIMALS = 4
-_MOST = {FieldKind.INTEGER: 2**31 - 1, FieldKind.NUMBER: 1e9}
 
 
 class SettingsForm(QWidget):
-    """Editors for some fields of a settings model; the others keep their defaults.
+    """Editors for the fields of a settings model, or for some; fields without one keep their defaults.
 
-    A value that breaks its rule marks its editor, says why in its tooltip, and empties `values`.
+    Advanced fields are folded away, and their editors made when they are first wanted; hidden ones are not shown.
+    A value that breaks its rule marks its editor, says why in its tooltip, and stands in `problems`.
     """
 
     changed = Signal()
 
-    def __init__(self, model: type[BaseModel], fields: Sequence[str]) -> None:
+    def __init__(
+        self, model: type[BaseModel], fields: Sequence[str] | None = None, *, without: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self._model = model
         known = fields_of(model)
-        self.editors = {name: Editor(known[name]) for name in fields}
+        names = [name for name in (known if fields is None else fields) if name not in without]
+        self._fields = {name: known[name] for name in names if known[name].level is not FieldLevel.HIDDEN}
+        self._asked: dict[str, Any] = {}
+        """Values of fields whose editors are not made yet."""
+        self.editors: dict[str, Editor] = {}
         self.problems: dict[str, str] = {}
-        rows = QFormLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for editor in self.editors.values():
-            rows.addRow(QLabel(editor.title), editor.widget)
-            editor.on_change(self._check)
+        self._rows = QFormLayout(self)
+        self._rows.setContentsMargins(0, 0, 0, 0)
+        self._rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        advanced = [field for field in self._fields.values() if field.level is FieldLevel.ADVANCED]
+        self._add_rows(self._rows, [field for field in self._fields.values() if field not in advanced])
+        self.more: Collapsible | None = None
+        if advanced:
+            self.more = Collapsible("More settings", lambda: self._advanced(advanced))
+            self._rows.addRow(self.more)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields that the form shows, folded away or not."""
+        return tuple(self._fields)
+
+    def editor(self, name: str) -> Editor:
+        """Return the editor of a field, made now if it is folded away."""
+        if name not in self.editors and self.more is not None:
+            self.more.fill()
+        return self.editors[name]
 
     def values(self) -> dict[str, Any]:
         """Return the values that differ from the model's defaults; they are valid while `problems` is empty."""
-        found = {name: editor.value() for name, editor in self.editors.items()}
-        return {name: value for name, value in found.items() if value != self.editors[name].default}
+        shown, _ = self._read()
+        return {name: value for name, value in shown.items() if value != self._fields[name].default}
 
-    def set_values(self, values: dict[str, Any]) -> None:
-        """Show other values."""
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Show other values; what is no field of the form is passed over."""
         for name, value in values.items():
             if name in self.editors:
                 self.editors[name].set_value(value)
+            elif name in self._fields:
+                self._asked[name] = value
+        self._check()
 
     def restore_defaults(self) -> None:
         """Show the model's defaults."""
-        for editor in self.editors.values():
-            editor.set_value(editor.default)
+        self.set_values({name: field.default for name, field in self._fields.items()})
+
+    def _advanced(self, fields: Sequence[SettingsField]) -> QWidget:
+        content = QWidget()
+        rows = QFormLayout(content)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._add_rows(rows, fields)
+        for name in [name for name in self._asked if name in self.editors]:
+            self.editors[name].set_value(self._asked.pop(name))
+        self._check()
+        return content
+
+    def _add_rows(self, rows: QFormLayout, fields: Sequence[SettingsField]) -> None:
+        for field in fields:
+            editor = self.editors[field.name] = editor_for(field)
+            if isinstance(editor, ModelEditor):
+                rows.addRow(editor.widget)
+            else:
+                rows.addRow(QLabel(editor.title), editor.widget)
+            editor.on_change(self._check)
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return what is shown, and by field what cannot be read."""
+        values, problems = dict(self._asked), {}
+        for name, editor in self.editors.items():
+            try:
+                values[name] = editor.value()
+            except SettingsError as error:
+                problems[name] = str(error)
+        return values, problems
 
     def _check(self) -> None:
-        self.problems = _problems(self._model, {name: editor.value() for name, editor in self.editors.items()})
+        values, unread = self._read()
+        self.problems = _problems(self._model, values) | unread
         for name, editor in self.editors.items():
             editor.mark(self.problems.get(name, ""))
         self.changed.emit()
 
 
-class Editor:
-    """One field: the widget that fits its type, and its value in Python's terms."""
+class ModelEditor(Editor):
+    """The form of settings within settings, folded; a check box says whether optional ones are meant at all."""
 
-    def __init__(self, field: SettingsField) -> None:
-        self.title, self.default = field.title, field.default
-        self._tip, self._optional = field.description, field.type.optional
-        self.widget = self._make(field)
-        self.set_value(self.default)
-        self.mark("")
+    def _make(self, field: SettingsField) -> QWidget:
+        assert field.type.model is not None
+        self._model: type[BaseModel] = field.type.model
+        self.form = SettingsForm(self._model)
+        self._said = QCheckBox("Say it here")
+        self._said.setVisible(field.type.optional)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(12, 0, 0, 0)
+        column.addWidget(self._said)
+        column.addWidget(self.form)
+        self._said.toggled.connect(self.form.setVisible)
+        return Collapsible(field.title, content)
 
     def value(self) -> Any:
-        """Return what the user chose; None where an optional field is left empty."""
-        widget = self.widget
-        if isinstance(widget, QCheckBox):
-            return widget.isChecked()
-        if isinstance(widget, QComboBox):
-            return widget.currentData()
-        if isinstance(widget, QSpinBox | QDoubleSpinBox):
-            return None if self._optional and widget.value() == widget.minimum() else widget.value()
-        text = widget.text().strip()
-        return None if self._optional and not text else text
+        """Return the settings; None where optional ones are not meant.
+
+        Raises
+        ------
+        SettingsError
+            When one of them breaks its rule.
+        """
+        if self.type.optional and not self._said.isChecked():
+            return None
+        for name, problem in self.form.problems.items():
+            raise SettingsError(f"{self.name}.{name}", self.form.values().get(name), problem, "change it")
+        return self._model.model_validate({**self._unseen, **self.form.values()})
 
     def set_value(self, value: Any) -> None:
-        """Show a value."""
-        widget = self.widget
-        if isinstance(widget, QCheckBox):
-            widget.setChecked(bool(value))
-        elif isinstance(widget, QComboBox):
-            widget.setCurrentIndex(max(widget.findData(value), 0))
-        elif isinstance(widget, QSpinBox | QDoubleSpinBox):
-            widget.setValue(widget.minimum() if value is None else value)
+        """Show settings."""
+        self._said.setChecked(value is not None)
+        self.form.setVisible(value is not None or not self.type.optional)
+        self._unseen = {}
+        if value is None:
+            self.form.restore_defaults()
         else:
-            widget.setText("" if value is None else str(value))
+            whole = {name: getattr(value, name) for name in type(value).model_fields}
+            self.form.set_values(whole)
+            self._unseen = {name: whole[name] for name in whole if name not in self.form.names}
 
-    def mark(self, problem: str) -> None:
-        """Colour the editor when something is wrong with its value, and say what in its tooltip."""
-        mark_wrong(self.widget, bool(problem))
-        self.widget.setToolTip(problem or self._tip)
-
-    def on_change(self, slot: Any) -> None:
-        """Call `slot()` when the user changes the value."""
-        widget = self.widget
-        for signal in ("toggled", "currentIndexChanged", "valueChanged", "textChanged"):
-            if hasattr(widget, signal):
-                getattr(widget, signal).connect(lambda *_: slot())
-                return
-
-    def _make(self, field: SettingsField) -> Any:
-        match field.type.kind:
-            case FieldKind.YES_NO:
-                return QCheckBox()
-            case FieldKind.CHOICE:
-                return _combo(field.type.choices)
-            case FieldKind.INTEGER:
-                return _number(QSpinBox(), field, smallest=1, step=1)
-            case FieldKind.NUMBER:
-                return _number(QDoubleSpinBox(), field, smallest=10**-_DECIMALS, step=0.1)
-        return shrinkable(QLineEdit())
+    def on_change(self, slot: Callable[[], object]) -> None:
+        """Call `slot()` when one of the settings is another one, or whether they are meant."""
+        self.form.changed.connect(slot)
+        self._said.toggled.connect(lambda _: slot())
 
 
-def _combo(choices: Sequence[Any]) -> QComboBox:
-    combo = QComboBox()
-    for choice in choices:
-        combo.addItem(str(choice.value if isinstance(choice, Enum) else choice), choice)
-    return combo
+def editor_for(field: SettingsField) -> Editor:
+    """Return the editor that fits the type of a field."""
+    kind, parts = field.type.kind, field.type.parts
+    if kind is FieldKind.CHOICE or (kind is FieldKind.YES_NO and field.type.optional):
+        return ChoiceEditor(field)
+    if kind is FieldKind.LIST and not field.type.optional and parts and parts[0].kind is FieldKind.CHOICE:
+        return ChoicesEditor(field)
+    return _EDITORS.get(kind, YamlEditor)(field)
 
 
-def _number(box: Any, field: SettingsField, smallest: float, step: float) -> Any:
-    """Fit a box to the field's bounds; one that must not be reached is `smallest` away."""
-    low, high = field.type.low or Bound(0, True), field.type.high or Bound(_MOST[field.type.kind], True)
-    least = low.value if low.inclusive else low.value + smallest
-    most = high.value if high.inclusive else high.value - smallest
-    if isinstance(box, QDoubleSpinBox):
-        step = 0.001 if most <= 1 else step
-        box.setDecimals(_DECIMALS)
-        box.setSingleStep(step)
-    box.setRange(least - step if field.type.optional else least, most)
-    if field.type.optional:
-        box.setSpecialValueText("automatic")
-    box.setSuffix(f" {field.unit}" if field.unit else "")
-    box.setKeyboardTracking(False)
-    return box
+_EDITORS: Mapping[FieldKind, type[Editor]] = {
+    FieldKind.YES_NO: YesNoEditor,
+    FieldKind.INTEGER: NumberEditor,
+    FieldKind.NUMBER: NumberEditor,
+    FieldKind.TEXT: TextEditor,
+    FieldKind.PATH: PathEditor,
+    FieldKind.MODEL: ModelEditor,
+}
 
 
-def _problems(model: type[BaseModel], values: dict[str, Any]) -> dict[str, str]:
+def _problems(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, str]:
     """Return what is wrong with `values`, by field; fields that are not among them are not judged."""
     try:
         model.model_validate(values)
