@@ -91,7 +91,7 @@ def measure(study: Path, model: Path, seconds: float, size: int) -> None:
     data.open(study)
     turn_until(lambda: train.go.isEnabled(), 60)
     context.session.choose_model(model_at(model))
-    train.epochs.setValue(10_000)
+    train.form.set_values({"epochs": 10_000})
     train.go.click()
     turn_until(lambda: len(train.plot.series["loss/train_step"]) > 3, 300)
 

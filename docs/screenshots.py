@@ -40,7 +40,7 @@ def main() -> None:
         take(viewer, "data")
         show_only(dock, train)
         train.name.setText("nuclei_and_membranes")
-        train.epochs.setValue(EPOCHS)
+        train.form.set_values({"epochs": EPOCHS})
         train.go.click()
         turn_until(lambda: len(train.plot.series["loss/train_epoch"]) >= EPOCHS // 2)
         take(viewer, "train")

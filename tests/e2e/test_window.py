@@ -32,7 +32,7 @@ def test_open_train_predict_export_metrics_and_onnx(make_napari_viewer_proxy, qt
 
     # Train
     train.name.setText("first")
-    train.epochs.setValue(2)
+    train.form.set_values({"epochs": 2})
     train.form.set_values({"patch_px": 32, "batch_size": 2})
     train.go.click()
     assert train.stop.text() == "Stop training"
@@ -101,7 +101,7 @@ CLOSE_WHILE_TRAINING = """
             viewer.close()
         elif session.dataset is None or not session.targets or train.job is None:
             if session.dataset is not None and train.go.isEnabled():
-                train.epochs.setValue(10_000)
+                train.form.set_values({"epochs": 10_000})
                 train.form.set_values({"patch_px": 32, "batch_size": 2})
                 train.go.click()
         elif len(train.plot.series["loss/train_step"]) > 20:

@@ -73,7 +73,7 @@ def test_a_dock_opened_in_the_middle_of_a_fit_shows_all_of_it(study, section, qt
     assert late.go.isHidden()
     assert not late.stop.isHidden()
     assert late.now.condition is Condition.BUSY
-    assert (late.name.text(), late.epochs.value(), late.form.values()["patch_px"]) == ("first", 10_000, 32)
+    assert (late.name.text(), late.form.values()["epochs"], late.form.values()["patch_px"]) == ("first", 10_000, 32)
     late.stop.click()
     qtbot.waitUntil(lambda: late.job is None, timeout=PATIENCE_MS)
     assert job.status.reason is FinishReason.CANCELLED
@@ -95,21 +95,21 @@ def test_no_second_training_starts_from_a_dock_that_is_opened_again(context, stu
 def test_two_docks_of_one_kind_show_the_same_from_start_to_end(study, section, qtbot):
     docks = [section(TrainSection) for _ in range(2)]
     docks[0].name.setText("first")
-    docks[0].epochs.setValue(1)
+    docks[0].form.set_values({"epochs": 1})
     docks[0].form.set_values({"patch_px": 32, "batch_size": 2})
     docks[0].go.click()
     for dock in docks:
         assert dock.job is not None
         assert dock.go.isHidden()
         assert not dock.form.isEnabled()
-        assert not dock.epochs.isEnabled()
+        assert not dock.form.isEnabled()
         assert not dock.name.isEnabled()
     qtbot.waitUntil(lambda: all(dock.job is None for dock in docks), timeout=PATIENCE_MS)
     assert docks[0].result.text() == docks[1].result.text() != ""
-    assert docks[1].epochs.value() == 1
+    assert docks[1].form.values()["epochs"] == 1
     for dock in docks:
         assert dock.form.isEnabled()
-        assert dock.epochs.isEnabled()
+        assert dock.form.isEnabled()
         assert dock.name.isEnabled()
         assert not dock.go.isHidden()
 

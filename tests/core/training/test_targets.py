@@ -18,7 +18,7 @@ from napari_vstain.core.models.files.checkpoint import load_checkpoint
 from napari_vstain.core.progress import Progress
 from napari_vstain.core.settings import resolve
 from napari_vstain.core.simulation import simulate_plate
-from napari_vstain.core.training import TrainSettings, run
+from napari_vstain.core.training import TrainForm, TrainSettings, run
 from napari_vstain.core.training.data import PatchDataModule
 from napari_vstain.core.training.targets import Brightness, TargetNormalization, brightness, choose
 from napari_vstain.core.workspace import Workspace
@@ -238,9 +238,7 @@ def test_a_sparse_field_does_not_ruin_what_the_network_knows_of_its_input(tmp_pa
 
 
 def test_the_command_line_sets_the_level():
-    from napari_vstain.cli.train import TrainForm
-
     form = TrainForm(dataset="d", experiment="e", sources=("a",), targets=("b",), normalize_targets="fov", strict=True)
-    values = TrainSettings.parse(resolve(form.settings(), []))
+    values = TrainSettings.parse(resolve(form.values(), []))
     assert values.data["init_args"]["target_normalization"]["level"] == "fov"
     assert values.strict

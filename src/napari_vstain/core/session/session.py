@@ -50,7 +50,7 @@ class Session(Choices):
     # Stages
 
     def train(self, experiment: str, split: Split, **options: Any) -> Job[TrainResult]:
-        """Train on the open dataset and the chosen channels; `options` are those of `TrainSettings.quick`."""
+        """Train on the open dataset and the chosen channels; `options` are those of `TrainForm`."""
         dataset, workspace, sources, targets = self.open_dataset, self.open_workspace, self.sources, self.targets
         limited = {"threads": self.threads, **options}
 
@@ -59,10 +59,9 @@ class Session(Choices):
 
             seen = [dataset.positions[key] for key in (*split.train, *split.validate) if key in dataset.positions]
             with registered(workspace, dataset) as name:
-                settings = training.TrainSettings.quick(
-                    experiment, name, sources, targets,
-                    train=split.train, validate=split.validate, test=split.test, **limited,
-                )  # fmt: skip
+                what = {"experiment": experiment, "dataset": name, "sources": sources, "targets": targets}
+                parts = {"train_on": split.train, "validate_on": split.validate, "test_on": split.test}
+                settings = training.TrainSettings.parse(training.TrainForm.parse({**what, **parts, **limited}).values())
                 if limited.get("patch_px") is None:
                     settings = settings.fitting(position.shape[-2:] for position in seen)
                 return training.run(settings, workspace, progress)

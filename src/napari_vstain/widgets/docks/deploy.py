@@ -5,12 +5,14 @@ from typing import Any
 
 from qtpy.QtWidgets import QFormLayout, QLineEdit
 
+from napari_vstain.core.deployment.stage import ExportSettings
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.jobs import Job, JobStatus
 from napari_vstain.core.session import JobKind
 from napari_vstain.core.workspace import checked_name
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.docks.run_chooser import RunChooser
+from napari_vstain.widgets.kit.forms import SettingsForm
 from napari_vstain.widgets.kit.style import mark_wrong, note, primary, shrinkable
 from napari_vstain.widgets.kit.text import progress_line
 from napari_vstain.widgets.section import Condition, Section
@@ -34,7 +36,7 @@ class DeploySection(Section):
     def start(self) -> None:
         """Export the chosen run, in a process of its own."""
         if self.job is None and self.runs.run is not None:
-            self.session.export(self.runs.run, self.name.text().strip())
+            self.session.export(self.runs.run, self.name.text().strip(), **self.form.values())
 
     def began(self, job: Job[Any]) -> None:
         """Show what is exported, frozen, and put away what was exported before."""
@@ -64,7 +66,7 @@ class DeploySection(Section):
         self._describe()
 
     def _freeze(self, running: bool) -> None:
-        for editor in (self.runs, self.name):
+        for editor in (self.runs, self.name, self.form):
             editor.setEnabled(not running)
 
     def _show(self, onnx: Path) -> None:
@@ -110,7 +112,7 @@ class DeploySection(Section):
             problem = str(error)
         mark_wrong(self.name, bool(problem))
         self.name.setToolTip(problem)
-        return problem
+        return problem or next(iter(self.form.problems.values()), "")
 
     def _build(self) -> None:
         self.runs = RunChooser(self)
@@ -119,6 +121,8 @@ class DeploySection(Section):
         rows.addRow("Run", self.runs)
         rows.addRow("File name", self.name)
         self.column.addLayout(rows)
+        self.form = SettingsForm(ExportSettings, without=("experiment", "run", "name"))
+        self.column.addWidget(self.form)
         self.hint = note()
         self.column.addWidget(self.hint)
         self.go = primary("Export ONNX")
@@ -131,6 +135,7 @@ class DeploySection(Section):
         self.runs.changed.connect(self._suggest)
         self.runs.activated.connect(self._changed)
         self.name.textChanged.connect(self._changed)
+        self.form.changed.connect(self._changed)
 
 
 class DeployDock(SectionDock):

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
+from napari_vstain.core.evaluation.settings import EvaluateSettings
 from napari_vstain.core.experiments import Run
 from napari_vstain.core.jobs import Job, JobStatus
 from napari_vstain.core.left_out import outcome
@@ -23,6 +24,7 @@ from napari_vstain.core.models.split import PARTS, Split
 from napari_vstain.core.session import JobKind
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.docks.run_chooser import RunChooser
+from napari_vstain.widgets.kit.forms import SettingsForm
 from napari_vstain.widgets.kit.style import caution_line, note, primary
 from napari_vstain.widgets.kit.text import count, progress_line
 from napari_vstain.widgets.main_thread import LatestOnly
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 
 COLUMNS = ("position", "split", "predictor", "channel", "pearson", "ssim", "nrmse", "psnr", "mae")
 _ROWS_SHOWN = 8
+
+
+_SAID_ELSEWHERE = ("experiment", "run", "model", "dataset", "positions")
+"""The list of runs, the Data dock and the split say these."""
 
 
 class EvaluateSection(Section):
@@ -59,7 +65,7 @@ class EvaluateSection(Section):
     def start(self) -> None:
         """Evaluate the chosen run."""
         if self.job is None and self.runs.run is not None:
-            self.session.evaluate(self.runs.run, self._positions())
+            self.session.evaluate(self.runs.run, self._positions(), **self.form.values())
 
     def began(self, job: Job[Any]) -> None:
         """Show what is evaluated, frozen, and put away what was found before."""
@@ -90,7 +96,7 @@ class EvaluateSection(Section):
         self._describe()
 
     def _freeze(self, running: bool) -> None:
-        for editor in (self.runs, self.every):
+        for editor in (self.runs, self.every, self.form):
             editor.setEnabled(not running)
 
     def export(self, path: Path) -> None:
@@ -203,6 +209,8 @@ class EvaluateSection(Section):
             return "Train a model first: it appears here."
         if not self._is_read and not self.every.isChecked():
             return "Reading what the run was trained on…"
+        if self.form.problems:
+            return next(iter(self.form.problems.values()))
         return "" if self._positions() else "No position was kept for the test: tick “every position”."
 
     def _build(self) -> None:
@@ -213,6 +221,8 @@ class EvaluateSection(Section):
         self.every = QCheckBox("Every position, not only those kept for the test")
         self.every.setToolTip("Positions that the model was trained on flatter it: the column “split” says which.")
         self.column.addWidget(self.every)
+        self.form = SettingsForm(EvaluateSettings, without=_SAID_ELSEWHERE)
+        self.column.addWidget(self.form)
         self.about, self.hint = note(), note()
         self.column.addWidget(self.about)
         self.column.addWidget(self.hint)
@@ -241,6 +251,7 @@ class EvaluateSection(Section):
         self.go.clicked.connect(lambda: self.guarded(self.start))
         self.runs.changed.connect(self._ask_split)
         self.every.toggled.connect(self._changed)
+        self.form.changed.connect(self._changed)
         self.save.clicked.connect(self._ask)
 
     def _ask(self) -> None:

@@ -25,14 +25,19 @@ from napari_vstain.widgets.kit.editors import (
 class SettingsForm(QWidget):
     """Editors for the fields of a settings model, or for some; fields without one keep their defaults.
 
-    Advanced fields are folded away, and their editors made when they are first wanted; hidden ones are not shown.
-    A value that breaks its rule marks its editor, says why in its tooltip, and stands in `problems`.
+    Advanced fields are folded away under `more`, and their editors made when they are first wanted; hidden ones are
+    not shown. A value that breaks its rule marks its editor, says why in its tooltip, and stands in `problems`.
     """
 
     changed = Signal()
 
     def __init__(
-        self, model: type[BaseModel], fields: Sequence[str] | None = None, *, without: Sequence[str] = ()
+        self,
+        model: type[BaseModel],
+        fields: Sequence[str] | None = None,
+        *,
+        without: Sequence[str] = (),
+        more: str = "More settings",
     ) -> None:
         super().__init__()
         self._model = model
@@ -50,7 +55,7 @@ class SettingsForm(QWidget):
         self._add_rows(self._rows, [field for field in self._fields.values() if field not in advanced])
         self.more: Collapsible | None = None
         if advanced:
-            self.more = Collapsible("More settings", lambda: self._advanced(advanced))
+            self.more = Collapsible(more, lambda: self._advanced(advanced))
             self._rows.addRow(self.more)
 
     @property

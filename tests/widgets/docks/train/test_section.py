@@ -22,7 +22,7 @@ def ready(section, context, workspace):
     context.session.adopt(open_path(workspace.root))
     context.session.choose_channels(("Phase",), ("Nuclei",))
     section.name.setText("first")
-    section.epochs.setValue(2)
+    section.form.set_values({"epochs": 2})
     section.form.set_values({"patch_px": 32, "batch_size": 2})
     return section
 
@@ -87,7 +87,7 @@ def test_a_fit_is_drawn_and_kept(ready, qtbot, workspace):
 
 
 def test_stop_keeps_what_was_learned(ready, qtbot, workspace):
-    ready.epochs.setValue(10_000)
+    ready.form.set_values({"epochs": 10_000})
     ready.go.click()
     qtbot.waitUntil(lambda: len(ready.plot.series["loss/train_epoch"]) > 0, timeout=PATIENCE_MS)
     ready.stop.click()
@@ -108,7 +108,7 @@ def test_a_fit_that_cannot_be_is_one_sentence_and_leaves_nothing(ready, qtbot, w
     assert ready.go.isEnabled()
     assert workspace.experiments() == []
     ready.form.set_values({"patch_px": 32})
-    ready.epochs.setValue(1)
+    ready.form.set_values({"epochs": 1})
     ready.go.click()
     assert ready.problem.isHidden()
     ended(ready, qtbot)
@@ -116,7 +116,7 @@ def test_a_fit_that_cannot_be_is_one_sentence_and_leaves_nothing(ready, qtbot, w
 
 
 def test_stop_before_the_first_epoch_ended_says_so_and_the_training_can_be_gone_on_with(ready, qtbot, workspace):
-    ready.epochs.setValue(2)
+    ready.form.set_values({"epochs": 2})
     ready.go.click()
     qtbot.waitUntil(lambda: len(ready.plot.series["loss/train_step"]) > 0, timeout=PATIENCE_MS)
     ready.stop.click()
@@ -129,7 +129,7 @@ def test_stop_before_the_first_epoch_ended_says_so_and_the_training_can_be_gone_
     assert "first/version_0 was stopped after " in ready.resume.toolTip()
     ready.resume.click()
     assert ready.resume.isHidden()
-    assert not ready.epochs.isEnabled()
+    assert not ready.form.isEnabled()
     ended(ready, qtbot)
     assert ready.problem.isHidden(), ready.problem.text()
     assert ready.result.text().startswith("Trained 2 epochs")

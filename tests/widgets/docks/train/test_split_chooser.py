@@ -70,7 +70,7 @@ def test_a_training_has_the_split_that_was_chosen_and_what_flatters_is_said(cont
     assert section.go.text() == "Train on 3 positions"
     assert "both learned from and in the test" not in section.caution.text()
     section.name.setText("first")
-    section.epochs.setValue(1)
+    section.form.set_values({"epochs": 1})
     section.form.set_values({"patch_px": 32, "batch_size": 2})
     section.go.click()
     assert not section.splitting.isEnabled()

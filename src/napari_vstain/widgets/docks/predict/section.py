@@ -21,7 +21,10 @@ from napari_vstain.widgets.main_thread import outcome_error
 from napari_vstain.widgets.section import Condition, Section
 from napari_vstain.widgets.viewer_context import ViewerContext
 
-FIELDS = ("engine", "device", "precision", "augment")
+FIELDS = ("engine", "device", "precision", "augment", "threads", "tile_px")
+"""What any prediction can be told."""
+SAVED = ("existing", "ome_tiff", "strict", "z_step", "pixels_at_once")
+"""What one of whole positions, into the workspace, can be told besides."""
 
 
 class PredictSection(Section):
@@ -65,7 +68,7 @@ class PredictSection(Section):
         if positions and self.job is None:
             self.session.remember_model()
             resample = {"resample": True} if self.cautions.resample else {}
-            self.session.predict(positions, **resample, **self.form.values())
+            self.session.predict(positions, **resample, **self.form.values(), **self.saved.values())
 
     def use_file(self, path: Path) -> None:
         """Predict with a checkpoint or an ONNX file; what a third-party one does not say is asked for."""
@@ -159,7 +162,7 @@ class PredictSection(Section):
     def _why_not(self) -> str:
         if self.session.model is None:
             return "Choose a model: a checkpoint or an ONNX file, or train one."
-        return self.inputs.problem() or next(iter(self.form.problems.values()), "")
+        return self.inputs.problem() or next(iter((self.form.problems | self.saved.problems).values()), "")
 
     def _link(self, wanted: bool) -> None:
         self.context.contrast.linked = wanted
@@ -169,9 +172,17 @@ class PredictSection(Section):
     def _build(self) -> None:
         self.chooser, self.inputs, self.buttons = ModelChooser(self.context), SourceInputs(self.context), RunButtons()
         self.outcome, self.form = PredictionOutcome(self.problem), SettingsForm(PredictSettings, FIELDS)
+        self.saved = SettingsForm(PredictSettings, SAVED, more="Settings of whole positions")
         self.go, self.stop = self.buttons.go, self.buttons.stop
         self.result, self.cautions = self.outcome.result, self.outcome.cautions
-        for part in (self.chooser, self.inputs, self.buttons, self.outcome, Collapsible("Settings", self.form)):
+        for part in (
+            self.chooser,
+            self.inputs,
+            self.buttons,
+            self.outcome,
+            Collapsible("Settings", self.form),
+            self.saved,
+        ):
             self.column.addWidget(part)
 
     def _connect(self) -> None:
@@ -185,6 +196,7 @@ class PredictSection(Section):
         self.chooser.failed.connect(self.show_error)
         self.inputs.changed.connect(self._describe)
         self.form.changed.connect(self._describe)
+        self.saved.changed.connect(self._describe)
         self.buttons.scope_wanted.connect(lambda scope: self.guarded(lambda: self.start(scope)))
         self.buttons.batch_wanted.connect(lambda batch: self.guarded(lambda: self.start_batch(self._positions(batch))))
         self.buttons.stop_wanted.connect(self._halt)

@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
-from qtpy.QtWidgets import QFormLayout, QLineEdit, QPushButton, QSpinBox
+from qtpy.QtWidgets import QFormLayout, QLineEdit, QPushButton
 
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.jobs import FinishReason, Job, JobState, JobStatus
 from napari_vstain.core.session import Curves, JobKind
-from napari_vstain.core.settings import Settings
-from napari_vstain.core.training.settings import TrainSettings
+from napari_vstain.core.training import TrainForm
 from napari_vstain.core.workspace import checked_name, dated
 from napari_vstain.widgets.dock import SectionDock
 from napari_vstain.widgets.docks.train.loss_plot import LossPlot
@@ -25,21 +23,8 @@ from napari_vstain.widgets.section import Condition, Section, silent
 from napari_vstain.widgets.viewer_context import ViewerContext
 
 _TIP = "Draws random patches of the training positions and learns to predict the targets from the sources."
-
-
-class TrainChoices(Settings):
-    """What the dock asks about a training beyond its length; left automatic, the preset decides."""
-
-    patch_px: int | None = Field(
-        None, ge=32, le=2048, title="Patch size", description="Side of a crop.", json_schema_extra={"unit": "px"}
-    )
-    batch_size: int | None = Field(
-        None, ge=1, le=512, title="Batch size", description="Patches that are looked at together."
-    )
-    learning_rate: float | None = Field(
-        None, ge=0, le=1, title="Learning rate", description="Lower it when the loss jumps up and down."
-    )
-    seed: int | None = Field(None, ge=0, title="Seed", description="The same seed draws the same patches.")
+_SAID_ELSEWHERE = ("dataset", "experiment", "sources", "targets", "train_on", "validate_on", "test_on")
+"""The Data dock, the line above the form and the table of positions say these."""
 
 
 class TrainSection(Section):
@@ -139,18 +124,17 @@ class TrainSection(Section):
 
     def _freeze(self, running: bool) -> None:
         """Let nobody change what a training was started with while it runs; it is shown instead."""
-        for editor in (self.name, self.epochs, self.form, self.splitting):
+        for editor in (self.name, self.form, self.splitting):
             editor.setEnabled(not running)
         self.go.setVisible(not running)
         self.stop.setVisible(running)
         self.resume.setVisible(not running and self.resume.run is not None)
 
     def _show_asked(self, asked: Mapping[str, Any]) -> None:
-        with silent(self.name, self.epochs, self.form, self.splitting):
+        with silent(self.name, self.form, self.splitting):
             self.name.setText(asked["experiment"])
             if "run" in asked:  # which goes on with its own settings
                 return
-            self.epochs.setValue(asked.get("epochs") or preset_epochs())
             self.form.restore_defaults()
             self.form.set_values(dict(asked))
             if self.session.dataset is not None and self.session.dataset.name == asked["dataset"]:
@@ -169,7 +153,7 @@ class TrainSection(Section):
                 self.splitting.set_positions(tuple(self.session.dataset.positions))
 
     def _choices(self) -> dict[str, Any]:
-        return {"epochs": self.epochs.value(), **self.form.values()}
+        return self.form.values()
 
     def _rename(self, *_: object) -> None:
         """Suggest a name that says the day and the targets, unless the user typed one."""
@@ -240,16 +224,11 @@ class TrainSection(Section):
 
     def _build(self) -> None:
         self.name = shrinkable(QLineEdit())
-        self.epochs = QSpinBox()
-        self.epochs.setRange(1, 10_000)
-        self.epochs.setValue(preset_epochs())
-        self.epochs.setToolTip("How often the training data is gone through.")
         rows = QFormLayout()
         rows.addRow("Experiment", self.name)
-        rows.addRow("Epochs", self.epochs)
         self.column.addLayout(rows)
-        self.form = SettingsForm(TrainChoices, list(TrainChoices.model_fields))
-        self.column.addWidget(Collapsible("More settings", self.form))
+        self.form = SettingsForm(TrainForm, without=_SAID_ELSEWHERE)
+        self.column.addWidget(self.form)
         self.splitting = SplitChooser()
         self.column.addWidget(Collapsible("Positions to learn from, to validate, to test", self.splitting))
         self.plan, self.caution = note(), caution_line()
@@ -273,7 +252,6 @@ class TrainSection(Section):
         self.resume.clicked.connect(lambda: self.guarded(self.go_on))
         self.name.textChanged.connect(self._changed)
         self.name.textChanged.connect(self.resume.look)
-        self.epochs.valueChanged.connect(self._changed)
         self.form.changed.connect(self._changed)
         self.splitting.changed.connect(self._changed)
 
@@ -282,8 +260,3 @@ class TrainDock(SectionDock):
     """The Train section in a dock of its own."""
 
     section_class = TrainSection
-
-
-def preset_epochs() -> int:
-    """Return how long the default preset trains."""
-    return int(TrainSettings.quick("name", "dataset", ["source"], ["target"]).trainer["max_epochs"])
