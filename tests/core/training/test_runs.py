@@ -16,6 +16,7 @@ from napari_vstain.core.progress import Cancelled, Progress
 from napari_vstain.core.run_status import RunState, RunStatus, read_status, write_status
 from napari_vstain.core.settings import load_config
 from napari_vstain.core.training import TrainSettings, run
+from napari_vstain.core.workspace import Workspace
 
 from .conftest import Listener, changed, quick
 
@@ -84,6 +85,26 @@ def test_a_run_that_goes_on_equals_one_that_was_never_stopped(workspace, step, d
         assert all(torch.equal(mine[key], theirs[key]) for key in theirs), name
     if step >= 3:
         assert result.best_loss == other.best_loss
+
+
+def test_a_run_whose_workspace_was_moved_keeps_its_best_epoch(workspace):
+    made = run(quick(), workspace, Progress())
+    checkpoint = torch.load(made.run.last, weights_only=True)
+    (best,) = (name for name in checkpoint["callbacks"] if "loss/validate" in name)
+    checkpoint["callbacks"][best] |= {
+        "best_model_score": torch.tensor(1e-9),  # nothing that comes is as good
+        "kth_value": torch.tensor(1e-9),
+        "best_k_models": {made.run.best.as_posix(): torch.tensor(1e-9)},
+    }
+    torch.save(checkpoint, made.run.last)
+    moved = Workspace.open(workspace.root.rename(workspace.root.with_name("elsewhere")))
+    kept = moved.experiment("first").run().best
+    before = kept.read_bytes()
+    result = run(changed(quick(epochs=3), "resume", "version_0"), moved, Progress())
+    assert result.epochs == 3
+    assert result.checkpoint == kept
+    assert kept.read_bytes() == before, "a worse epoch does not take the place of the best"
+    assert [path.name for path in sorted(kept.parent.iterdir())] == ["best.ckpt", "last.ckpt"]
 
 
 def test_batches_that_are_gathered_before_a_step_count_as_batches(workspace):

@@ -1,6 +1,7 @@
 """Lightning's Trainer as our settings ask for it: what it refuses is one sentence, said before anything is written."""
 
 import re
+from pathlib import Path
 from typing import Any, Literal
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -63,6 +64,31 @@ def make_trainer(
     return trainer
 
 
+class _Saver(ModelCheckpoint):
+    """Goes on with the best score of a run whose folder was moved: what lies in it is known by its name.
+
+    A run that begins with another one's checkpoint has no such file yet, and begins with no best score.
+    """
+
+    __qualname__ = "ModelCheckpoint"  # checkpoints know the state of a callback by the name of its class
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state, its paths in the folder of now."""
+        here, there = str(self.dirpath), str(state_dict.get("dirpath", self.dirpath))
+        if here != there and (Path(here) / Path(state_dict["best_model_path"]).name).is_file():
+            state_dict = {**state_dict, "dirpath": here}
+            for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                state_dict[name] = _moved(state_dict.get(name), here)
+            state_dict["best_k_models"] = {
+                _moved(path, here): score for path, score in state_dict.get("best_k_models", {}).items()
+            }
+        super().load_state_dict(state_dict)
+
+
+def _moved(path: str | None, folder: str) -> str:
+    return str(Path(folder) / Path(path).name) if path else ""
+
+
 def check_optimizer(model: Family) -> None:
     """Raise SettingsError when the optimizer or its schedule takes no such arguments."""
     try:
@@ -90,7 +116,7 @@ def _sentence(error: Exception) -> str:
 
 def _saver(run: Run, path: Any, monitor: str | None, mode: Literal["min", "max"] = "min") -> ModelCheckpoint:
     """Return what saves the epoch with the least or most of `monitor`, or the newest one when nothing is monitored."""
-    return ModelCheckpoint(
+    return _Saver(
         run.checkpoints,
         path.stem,
         monitor=monitor,
