@@ -54,7 +54,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise _first_problem(error, cls) from error
+            raise _as_error(error.errors()[0], cls) from error
 
     @classmethod
     def load(cls, path: Path | str, overrides: Iterable[str] = ()) -> Self:
@@ -135,8 +135,18 @@ def _escaped(value: Any) -> Any:
     return REFERENCE.sub(r"\1\1\\${", value) if isinstance(value, str) else value
 
 
-def _first_problem(error: ValidationError, model: type[BaseModel]) -> SettingsError:
-    problem = error.errors()[0]
+def problems_of(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, SettingsError]:
+    """Return what is wrong with values of a model, by field: the first of each."""
+    found: dict[str, SettingsError] = {}
+    try:
+        model.model_validate(dict(values))
+    except ValidationError as error:
+        for problem in error.errors():
+            found.setdefault(str(problem["loc"][0]) if problem["loc"] else "", _as_error(problem, model))
+    return found
+
+
+def _as_error(problem: Mapping[str, Any], model: type[BaseModel]) -> SettingsError:
     field = ".".join(str(part) for part in problem["loc"]) or model.__name__
     if problem["type"] == "extra_forbidden":
         known = ", ".join(model.model_fields)

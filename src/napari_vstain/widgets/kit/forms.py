@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_vstain.core.errors import SettingsError
 from napari_vstain.core.fields import FieldKind, FieldLevel, SettingsField, fields_of
+from napari_vstain.core.settings import problems_of
 from napari_vstain.widgets.kit.collapsible import Collapsible
 from napari_vstain.widgets.kit.editors import (
     ChoiceEditor,
@@ -119,7 +120,8 @@ class SettingsForm(QWidget):
 
     def _check(self) -> None:
         values, unread = self._read()
-        self.problems = _problems(self._model, values) | unread
+        broken = {name: str(error) for name, error in problems_of(self._model, values).items() if name in values}
+        self.problems = broken | unread
         for name, editor in self.editors.items():
             editor.mark(self.problems.get(name, ""))
         self.changed.emit()
@@ -192,13 +194,3 @@ _EDITORS: Mapping[FieldKind, type[Editor]] = {
     FieldKind.PATH: PathEditor,
     FieldKind.MODEL: ModelEditor,
 }
-
-
-def _problems(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is wrong with `values`, by field; fields that are not among them are not judged."""
-    try:
-        model.model_validate(values)
-    except ValidationError as error:
-        found = {str(problem["loc"][0]): problem["msg"] for problem in error.errors() if problem["loc"]}
-        return {name: message for name, message in found.items() if name in values}
-    return {}

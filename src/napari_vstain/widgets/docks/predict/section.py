@@ -23,7 +23,7 @@ from napari_vstain.widgets.viewer_context import ViewerContext
 
 FIELDS = ("engine", "device", "precision", "augment", "threads", "tile_px")
 """What any prediction can be told."""
-SAVED = ("existing", "ome_tiff", "strict", "z_step", "pixels_at_once")
+SAVED = ("ome_tiff", "strict", "z_step", "pixels_at_once")
 """What one of whole positions, into the workspace, can be told besides."""
 
 
