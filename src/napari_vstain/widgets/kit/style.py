@@ -35,6 +35,7 @@ QToolButton[vstain="fold"] {{ border: 1px solid transparent; background: transpa
 QPushButton:disabled, QComboBox:disabled, QAbstractSpinBox:disabled, QLineEdit:disabled, QToolButton:disabled,
 QPushButton[vstain="primary"]:disabled, QPushButton[vstain="stop"]:disabled
   {{ background-color: {disabled}; color: {on_disabled}; border: 1px solid {line}; }}
+QToolButton[vstain="fold"]:disabled {{ border-color: transparent; background: transparent; color: {quiet}; }}
 QCheckBox:disabled, QLabel:disabled {{ color: {quiet}; }}
 QAbstractItemView:disabled {{ color: {on_disabled}; background-color: {disabled}; }}
 QPushButton:hover, QComboBox:hover, QToolButton:hover {{ background-color: {under_mouse}; }}
