@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from napari_vstain.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from napari_vstain.core.deployment.stage import ExportResult, ExportSettings, run
+    from napari_vstain.core.deployment.settings import ExportSettings
+    from napari_vstain.core.deployment.stage import ExportResult, run
 
 _LAZY = {
     "ExportResult": "core.deployment.stage",
-    "ExportSettings": "core.deployment.stage",
+    "ExportSettings": "core.deployment.settings",
     "run": "core.deployment.stage",
 }
 

@@ -6,46 +6,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from napari_vstain.core.data import open_dataset
 from napari_vstain.core.deployment.agreement import Difference, Sample, check, compare, generated_samples, real_sample
 from napari_vstain.core.deployment.card import model_card
+from napari_vstain.core.deployment.settings import ExportSettings
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.experiments import Experiment, Run
 from napari_vstain.core.files import atomically, write_text
 from napari_vstain.core.models import ModelSpec
 from napari_vstain.core.models.split import Split
 from napari_vstain.core.progress import Progress
-from napari_vstain.core.settings import Settings
 from napari_vstain.core.workspace import Workspace, checked_name
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
-
-
-class ExportSettings(Settings):
-    """Which model to export, and under what name."""
-
-    experiment: str = Field(title="Experiment", description="Whose model to export.")
-    run: str = Field("", title="Run", description="Run of the experiment; the newest when empty.")
-    name: str = Field("", title="Name", description="Of the file; <experiment>_<run> when empty.")
-    dataset: str = Field(
-        "",
-        title="Dataset",
-        description="Name in the workspace, or path, of images to check the file on; the training's when empty.",
-        json_schema_extra={"level": "advanced"},
-    )
-    licence: str = Field("", title="Licence", description="Under which the model may be used, for its card.")
-    opset: int = Field(
-        18,
-        ge=18,
-        le=23,
-        title="Opset",
-        description="Version of the ONNX operators.",
-        json_schema_extra={"level": "advanced"},
-    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QFormLayout, QLineEdit
 
-from napari_vstain.core.deployment.stage import ExportSettings
+from napari_vstain.core.deployment.settings import ExportSettings
 from napari_vstain.core.errors import VstainError
 from napari_vstain.core.jobs import Job, JobStatus
 from napari_vstain.core.session import JobKind
