@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from qtpy.QtCore import Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_vstain.core.errors import SettingsError
@@ -26,8 +27,9 @@ from napari_vstain.widgets.kit.editors import (
 class SettingsForm(QWidget):
     """Editors for the fields of a settings model, or for some; fields without one keep their defaults.
 
-    Advanced fields are folded away under `more`, and their editors made when they are first wanted; hidden ones are
-    not shown. A value that breaks its rule marks its editor, says why in its tooltip, and stands in `problems`.
+    Editors are made when the form is first shown. Advanced fields are folded away under `more`, and made when that is
+    first opened; hidden ones are not shown. A value that breaks its rule marks its editor, says why in its tooltip,
+    and stands in `problems`.
     """
 
     changed = Signal()
@@ -47,22 +49,33 @@ class SettingsForm(QWidget):
         self._fields = {name: known[name] for name in names if known[name].level is not FieldLevel.HIDDEN}
         self._asked: dict[str, Any] = {}
         """Values of fields whose editors are not made yet."""
-        self.editors: dict[str, Editor] = {}
+        self._editors: dict[str, Editor] = {}
+        self._more_title = more
+        self._more: Collapsible | None = None
+        self._made = False
         self.problems: dict[str, str] = {}
-        self._rows = QFormLayout(self)
-        self._rows.setContentsMargins(0, 0, 0, 0)
-        self._rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        advanced = [field for field in self._fields.values() if field.level is FieldLevel.ADVANCED]
-        self._add_rows(self._rows, [field for field in self._fields.values() if field not in advanced])
-        self.more: Collapsible | None = None
-        if advanced:
-            self.more = Collapsible(more, lambda: self._advanced(advanced))
-            self._rows.addRow(self.more)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Make the editors: a form in a section that nobody opens costs nothing."""
+        self._make()
+        super().showEvent(event)
+
+    @property
+    def editors(self) -> dict[str, Editor]:
+        """The editors by field, made now if the form was never shown; those folded away come with `more`."""
+        self._make()
+        return self._editors
 
     @property
     def names(self) -> tuple[str, ...]:
         """The fields that the form shows, folded away or not."""
         return tuple(self._fields)
+
+    @property
+    def more(self) -> Collapsible | None:
+        """What the advanced fields are folded away in; None when there are none."""
+        self._make()
+        return self._more
 
     def editor(self, name: str) -> Editor:
         """Return the editor of a field, made now if it is folded away."""
@@ -78,8 +91,8 @@ class SettingsForm(QWidget):
     def set_values(self, values: Mapping[str, Any]) -> None:
         """Show other values; what is no field of the form is passed over."""
         for name, value in values.items():
-            if name in self.editors:
-                self.editors[name].set_value(value)
+            if name in self._editors:
+                self._editors[name].set_value(value)
             elif name in self._fields:
                 self._asked[name] = value
         self._check()
@@ -88,30 +101,42 @@ class SettingsForm(QWidget):
         """Show the model's defaults."""
         self.set_values({name: field.default for name, field in self._fields.items()})
 
-    def _advanced(self, fields: Sequence[SettingsField]) -> QWidget:
+    def _make(self) -> None:
+        if self._made:
+            return
+        self._made = True
+        advanced = [field for field in self._fields.values() if field.level is FieldLevel.ADVANCED]
+        rows = self._fill(self, [field for field in self._fields.values() if field not in advanced])
+        if advanced:
+            self._more = Collapsible(self._more_title, lambda: self._folded(advanced))
+            rows.addRow(self._more)
+
+    def _folded(self, fields: Sequence[SettingsField]) -> QWidget:
         content = QWidget()
-        rows = QFormLayout(content)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._add_rows(rows, fields)
-        for name in [name for name in self._asked if name in self.editors]:
-            self.editors[name].set_value(self._asked.pop(name))
-        self._check()
+        self._fill(content, fields)
         return content
 
-    def _add_rows(self, rows: QFormLayout, fields: Sequence[SettingsField]) -> None:
+    def _fill(self, widget: QWidget, fields: Sequence[SettingsField]) -> QFormLayout:
+        """Lay out the editors of some fields in a widget, and return the rows."""
+        rows = QFormLayout(widget)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for field in fields:
-            editor = self.editors[field.name] = editor_for(field)
+            editor = self._editors[field.name] = editor_for(field)
+            if field.name in self._asked:
+                editor.set_value(self._asked.pop(field.name))
             if isinstance(editor, ModelEditor):
                 rows.addRow(editor.widget)
             else:
                 rows.addRow(QLabel(editor.title), editor.widget)
             editor.on_change(self._check)
+        self._mark()
+        return rows
 
     def _read(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return what is shown, and by field what cannot be read."""
         values, problems = dict(self._asked), {}
-        for name, editor in self.editors.items():
+        for name, editor in self._editors.items():
             try:
                 values[name] = editor.value()
             except SettingsError as error:
@@ -122,9 +147,12 @@ class SettingsForm(QWidget):
         values, unread = self._read()
         broken = {name: str(error) for name, error in problems_of(self._model, values).items() if name in values}
         self.problems = broken | unread
-        for name, editor in self.editors.items():
-            editor.mark(self.problems.get(name, ""))
+        self._mark()
         self.changed.emit()
+
+    def _mark(self) -> None:
+        for name, editor in self._editors.items():
+            editor.mark(self.problems.get(name, ""))
 
 
 class ModelEditor(Editor):

@@ -22,15 +22,6 @@ PATIENCE_MS = 120_000
 
 
 @pytest.fixture
-def section(context, qtbot, checkpoint):
-    made = PredictSection(context)
-    qtbot.addWidget(made)
-    made.use_file(checkpoint)
-    qtbot.waitUntil(lambda: context.session.model is not None, timeout=PATIENCE_MS)
-    return made
-
-
-@pytest.fixture
 def study(context, workspace, section):
     """The workspace, opened, with the model of `section`."""
     context.session.adopt(open_path(workspace.root))

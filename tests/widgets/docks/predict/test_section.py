@@ -1,7 +1,6 @@
 """Predict in a window: any open image, exact, where the image is, and without touching what is the user's."""
 
 import numpy as np
-import pytest
 
 from napari_vstain.core.jobs import JobState
 from napari_vstain.widgets.docks.predict import PredictSection
@@ -9,16 +8,6 @@ from napari_vstain.widgets.layers.flip import flip
 from napari_vstain.widgets.layers.registry import LayerOrigin
 
 PATIENCE_MS = 120_000
-
-
-@pytest.fixture
-def section(context, qtbot, checkpoint):
-    made = PredictSection(context)
-    qtbot.addWidget(made)
-    made.use_file(checkpoint)
-    qtbot.waitUntil(lambda: context.session.model is not None, timeout=PATIENCE_MS)
-    made.form.set_values({"engine": made.form.editors["engine"].default})
-    return made
 
 
 def predicted(section, qtbot):
