@@ -48,9 +48,9 @@ class Tweak:
             yield
             return
         with self._lock:
-            self._holders += 1
-            if self._holders == 1:
+            if not self._holders:
                 self._undo = self._make()
+            self._holders += 1
         try:
             yield
         finally:

@@ -186,12 +186,23 @@ def test_what_is_advanced_is_folded_away_until_it_is_wanted_and_what_is_hidden_i
 
 def test_text_that_is_no_value_is_said_at_its_field(chest):
     chest.editors["names"].widget.setText("a: b: c")
-    assert "Names" in chest.problems["names"]
+    assert "names" in chest.problems["names"]
     chest.editors["names"].widget.setText("a: b")
     assert chest.problems == {}
     chest.editors["sizes"].widget.setText("16, many")
     assert "sizes" in chest.problems
     assert chest.editors["sizes"].widget.styleSheet() == WRONG
+
+
+def test_what_is_wrong_inside_settings_within_settings_is_said_with_the_whole_name(qtbot):
+    class Box(Settings):
+        basket: Basket = Basket()
+
+    form = SettingsForm(Box)
+    qtbot.addWidget(form)
+    form.editors["basket"].form.editors["label"].widget.setText("much too long")
+    assert form.problems["basket"].startswith("basket.label")
+    assert form.problems["basket"].count("must be short") == 1
 
 
 def all_settings():

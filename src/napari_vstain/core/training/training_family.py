@@ -27,7 +27,7 @@ class Family(LightningModule):
     Parameters
     ----------
     tasks : sequence of Task
-        None when the training file names none: then one, `stain`, of all targets.
+        Empty when the training file names none: then there is one, `stain`, of all targets.
     """
 
     network: nn.Module

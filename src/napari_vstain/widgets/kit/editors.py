@@ -204,7 +204,7 @@ class YamlEditor(TextEditor):
             return None
         start, end = _BRACKETS.get(kind, ("", ""))
         whole = text if start and text.startswith(start) else f"{start}{text}{end}"
-        return load_yaml(whole, self.title, text, SettingsError, remedy="write it as YAML", floats=True)
+        return load_yaml(whole, self.name, text, SettingsError, remedy="write it as YAML", floats=True)
 
     def set_value(self, value: Any) -> None:
         """Show a value."""

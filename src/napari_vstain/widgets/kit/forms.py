@@ -53,7 +53,8 @@ class SettingsForm(QWidget):
         self._more_title = more
         self._more: Collapsible | None = None
         self._made = False
-        self.problems: dict[str, str] = {}
+        self.errors: dict[str, SettingsError] = {}
+        """What is wrong with what is shown, by field."""
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Make the editors: a form in a section that nobody opens costs nothing."""
@@ -65,6 +66,11 @@ class SettingsForm(QWidget):
         """The editors by field, made now if the form was never shown; those folded away come with `more`."""
         self._make()
         return self._editors
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is wrong with what is shown, by field, in a sentence each."""
+        return {name: str(error) for name, error in self.errors.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -133,20 +139,20 @@ class SettingsForm(QWidget):
         self._mark()
         return rows
 
-    def _read(self) -> tuple[dict[str, Any], dict[str, str]]:
+    def _read(self) -> tuple[dict[str, Any], dict[str, SettingsError]]:
         """Return what is shown, and by field what cannot be read."""
-        values, problems = dict(self._asked), {}
+        values, unread = dict(self._asked), {}
         for name, editor in self._editors.items():
             try:
                 values[name] = editor.value()
             except SettingsError as error:
-                problems[name] = str(error)
-        return values, problems
+                unread[name] = error
+        return values, unread
 
     def _check(self) -> None:
         values, unread = self._read()
-        broken = {name: str(error) for name, error in problems_of(self._model, values).items() if name in values}
-        self.problems = broken | unread
+        broken = problems_of(self._model, values)
+        self.errors = {name: error for name, error in broken.items() if name in values} | unread
         self._mark()
         self.changed.emit()
 
@@ -182,8 +188,8 @@ class ModelEditor(Editor):
         """
         if self.type.optional and not self._said.isChecked():
             return None
-        for name, problem in self.form.problems.items():
-            raise SettingsError(f"{self.name}.{name}", self.form.values().get(name), problem, "change it")
+        for error in self.form.errors.values():
+            raise SettingsError(f"{self.name}.{error.field}", error.value, error.rule, error.remedy)
         return self._model.model_validate({**self._unseen, **self.form.values()})
 
     def set_value(self, value: Any) -> None:
